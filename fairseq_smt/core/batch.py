@@ -1,0 +1,83 @@
+"""What goes into an objective and what comes out of it."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from fairseq_smt.core import losses
+from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.random import keyed_uniform
+from fairseq_smt.core.teacher import Teacher
+
+
+@dataclass
+class Modules:
+    """What an objective works on; `teacher` and `future` are None for an RNN that stands alone."""
+
+    rnn: RecurrentLanguageModel
+    teacher: Teacher | None = None
+    future: nn.Module | None = None
+
+
+@dataclass
+class Batch:
+    """A batch of blocks, padded on the right.
+
+    Attributes:
+        inputs: tokens x, (B, T).
+        targets: tokens y, (B, T).
+        real: whether a position is not padding, (B, T).
+        asked: whether y_t is a target, (B, T); only real positions are asked.
+        ids: sample ids, (B,).
+        scored: targets that count in reported scores of the readout, (B, T); all that are asked unless given.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    real: Tensor
+    asked: Tensor
+    ids: Tensor
+    scored: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.scored is None:
+            self.scored = self.asked
+
+
+@dataclass
+class Draws:
+    """Random numbers of one update: keyed by seed, update and sample ids, and by the purpose that asks for them."""
+
+    seed: int
+    update: int
+    ids: Tensor
+
+    PURPOSES = ("future", "future target", "readout", "dynamics", "uniformity")
+
+    def __call__(self, purpose: str, n: int) -> Tensor:
+        """n uniform numbers in [0, 1) per sample: (B, n)."""
+        return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), self.ids, n)
+
+
+@dataclass
+class Terms:
+    """A loss, and the measures behind it as (sum, count), so that they add up over micro-batches and processes."""
+
+    loss: Tensor
+    measures: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def add(self, name: str, total: Tensor, count: Tensor) -> Tensor:
+        """Note a sum over `count` entries and return its mean, zero where nothing was counted."""
+        self.measures[name] = (total.detach(), count)
+        return losses.mean_of(total, count)
+
+    def add_mean(self, name: str, mean: Tensor, count: Tensor) -> Tensor:
+        """Note and return a mean that stands for `count` entries."""
+        self.measures[name] = (mean.detach() * count, count)
+        return mean
+
+    def skip(self, name: str) -> None:
+        """Note that a measure was not taken this time: every micro-batch reports the same names."""
+        zero = torch.zeros((), device=self.loss.device)
+        self.measures[name] = (zero, zero)

@@ -1,0 +1,74 @@
+"""Cells: the RNN's update f(m_t, x_{t+1}) → m_{t+1}.
+
+A cell splits its work in two. `inputs(tokens)` computes everything about a token that does not depend on the memory,
+once for a whole block; `forward(memory, inputs)` is one step for any number of rows. Every cell returns an
+RMS-normalised memory and keeps a residual path from the memory it was given.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fairseq_smt.core.errors import require
+from fairseq_smt.core.layers import Block, gelu
+from fairseq_smt.core.memory import normalize_memory
+
+
+class MLPCell(nn.Module):
+    """One hidden layer over the flattened memory and the token: m' = RMS(m + W_o gelu(W_m m + W_x x))."""
+
+    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, hidden: int, **_: int):
+        super().__init__()
+        size = memory_tokens * memory_width
+        self.embedding = nn.Embedding(vocabulary, hidden)
+        self.memory_in = nn.Linear(size, hidden)
+        self.memory_out = nn.Linear(hidden, size)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+
+    def inputs(self, tokens: Tensor) -> Tensor:
+        """(...) token ids → (..., hidden); W_x is the embedding table itself."""
+        return self.embedding(tokens)
+
+    def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
+        """(N, K, d), (N, hidden) → (N, K, d)."""
+        update = self.memory_out(gelu(self.memory_in(memory.flatten(1)) + inputs))
+        return normalize_memory(memory + update.view_as(memory))
+
+
+class TransformerCell(nn.Module):
+    """Self-attention over the K memory tokens and the input token; the memory tokens of the output are m'."""
+
+    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, layers: int, heads: int, **_: int):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, memory_width)
+        self.slots = nn.Parameter(torch.randn(memory_tokens, memory_width) * 0.1)
+        self.blocks = nn.ModuleList(
+            Block(memory_width, heads, causal=False, what="cell") for _ in range(layers)
+        )
+
+    def inputs(self, tokens: Tensor) -> Tensor:
+        """(...) token ids → (..., d)."""
+        return self.embedding(tokens)
+
+    def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
+        """(N, K, d), (N, d) → (N, K, d)."""
+        x = torch.cat((memory + self.slots, inputs[:, None]), dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return normalize_memory(x[:, : memory.shape[1]])
+
+
+CELLS = {"mlp": MLPCell, "transformer": TransformerCell}
+
+
+def build_cell(
+    name: str, vocabulary: int, memory_tokens: int, memory_width: int, *, hidden: int, layers: int, heads: int
+) -> nn.Module:
+    """The cell called `name`; arguments that a cell does not use are ignored.
+
+    Raises:
+        ConfigurationError: for an unknown name or a size that cannot work.
+    """
+    require(name in CELLS, f"--cell {name} is unknown; choose one of {', '.join(CELLS)}.")
+    for flag, value in (("memory-tokens", memory_tokens), ("memory-width", memory_width), ("cell-hidden", hidden)):
+        require(value > 0, f"--{flag} must be positive, not {value}.")
+    return CELLS[name](vocabulary, memory_tokens, memory_width, hidden=hidden, layers=layers, heads=heads)

@@ -1,0 +1,47 @@
+"""Measures of the memory space that a falling loss does not show. None of them has a gradient."""
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def label_variance(labels: Tensor, mask: Tensor) -> Tensor:
+    """Mean over memory coordinates of the variance over positions and sequences.
+
+    Args:
+        labels: (B, T, K, d).
+        mask: real positions, (B, T).
+    """
+    rows = labels.flatten(2).float()
+    weight = mask[..., None] / mask.sum().clamp(min=1)
+    mean = (rows * weight).sum((0, 1))
+    return ((rows - mean).square() * weight).sum((0, 1)).mean()
+
+
+@torch.no_grad()
+def effective_rank(rows: Tensor) -> Tensor:
+    """exp of the entropy of the normalised eigenvalues of the rows' covariance.
+
+    Args:
+        rows: (N, ...), one memory a row; flattened. Zero for fewer than two rows or for equal rows.
+    """
+    x = rows.flatten(1).float()
+    if len(x) < 2:
+        return x.new_zeros(())
+    x = x - x.mean(0)
+    gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
+    total = eigenvalues.sum()
+    if total < 1e-12:
+        return total * 0
+    share = eigenvalues / total
+    return torch.special.entr(share).sum().exp()
+
+
+def horizons(length: int) -> list[int]:
+    """1, 4, 16, 64, … up to `length`: the numbers of steps at which drift is reported."""
+    result, h = [], 1
+    while h <= length:
+        result.append(h)
+        h *= 4
+    return result

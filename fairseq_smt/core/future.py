@@ -1,0 +1,148 @@
+"""Future predictors D(m_t, inputs after t) → logits of y_s for s ≥ t: what makes a memory a predictive state.
+
+A predictor chooses which future targets it predicts from positions t (`targets_for`) and predicts them (`forward`). The
+RNN never uses it: it exists to train the labels.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fairseq_smt.core.errors import require
+from fairseq_smt.core.layers import Block, gelu, rotary_table
+from fairseq_smt.core.random import draw_positions, take
+
+
+class WindowPredictor(nn.Module):
+    """Causal Transformer over [m_t; x_{t+1}, …]: y_t from the last memory token, y_{t+j} from x_{t+j} (the paper's D).
+
+    Args:
+        futures: targets per window, y_t..y_{t+futures-1}; 0 for all targets to the block's end.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        memory_width: int,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        futures: int,
+    ):
+        super().__init__()
+        require(futures >= 0, f"--futures must not be negative, got {futures}.")
+        require(layers > 0, f"--future-layers must be positive, not {layers}.")
+        self.futures = futures
+        self.memory_in = nn.Linear(memory_width, width)
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.blocks = nn.ModuleList(Block(width, heads, causal=True, what="future") for _ in range(layers))
+        self.norm = nn.RMSNorm(width)
+        self.out = nn.Linear(width, vocabulary)
+
+    def positions(self, real: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions t whose window fits into the real part of the block, or 0 where none does; see `draw_positions`."""
+        length = real.sum(1, keepdim=True)
+        last = (length - max(self.futures, 1)).clamp(min=0)
+        time = torch.arange(real.shape[1], device=real.device)
+        return draw_positions(real & (time <= last), uniform)
+
+    def targets_for(self, t: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """The window's positions s = t, t + 1, …: s (B, P, S) and whether y_s is a target (B, P, S)."""
+        length = targets.shape[1]
+        s = t[..., None] + torch.arange(min(self.futures or length, length), device=t.device)
+        inside = s < length
+        s = s.clamp(max=length - 1)
+        return s, inside & take(targets, s)
+
+    def forward(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """Logits of y_s.
+
+        Args:
+            memory: m_t, (B, P, K, d).
+            tokens: the block's inputs, (B, T).
+            t: positions of the memories, (B, P).
+            s: predicted positions from `targets_for`, (B, P, S).
+
+        Returns:
+            (B, P, S, V).
+        """
+        batch, positions, futures = s.shape
+        memory_tokens = memory.shape[2]
+        x = self.memory_in(memory.flatten(0, 1))
+        if futures > 1:
+            seen = take(tokens, s[..., 1:]).flatten(0, 1)
+            x = torch.cat((x, self.embedding(seen)), dim=1)
+        rotary = rotary_table(x.shape[1], x.shape[2] // self.blocks[0].attention.heads, x)
+        for block in self.blocks:
+            x = block(x, rotary)
+        logits = self.out(self.norm(x[:, memory_tokens - 1 :]))
+        return logits.view(batch, positions, futures, -1)
+
+
+class FarPredictor(nn.Module):
+    """Gated MLP over m_t, the inputs x_{s-7}..x_s that lie after t, and the offset s - t, for any s ≥ t with a target.
+
+    It costs nothing for targets hundreds of positions away, but does not see the inputs between t and s - 8: it suits
+    tasks whose answer the memory and the last inputs decide.
+
+    Args:
+        futures: how many s are drawn per position t.
+    """
+
+    WINDOW = 8
+    OCTAVES = 6
+
+    def __init__(
+        self, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, futures: int
+    ):
+        super().__init__()
+        require(futures > 0, f"--futures must be positive with --future far, got {futures}.")
+        self.futures = futures
+        self.embedding = nn.Embedding(vocabulary, width)
+        features = memory_tokens * memory_width + self.WINDOW * width + 2 * self.OCTAVES
+        self.gate = nn.Linear(features, 4 * width)
+        self.value = nn.Linear(features, 4 * width)
+        self.out = nn.Linear(4 * width, vocabulary)
+
+    def positions(self, real: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions t that have a target at or after them; see `draw_positions`."""
+        ahead = targets.flip(1).cumsum(1).flip(1) > 0
+        return draw_positions(real & ahead, uniform)
+
+    def targets_for(self, t: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """`futures` positions s drawn from the targets at or after each t: s (B, P, S) and whether y_s is a target."""
+        length = targets.shape[1]
+        ahead = torch.arange(length, device=t.device) >= t[..., None]
+        eligible = (ahead & targets[:, None]).flatten(0, 1)
+        s, valid = draw_positions(eligible, uniform.view(eligible.shape[0], self.futures))
+        return s.view(*t.shape, -1), valid.view(*t.shape, -1)
+
+    def forward(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """Logits of y_s, with the arguments of `WindowPredictor.forward`: (B, P, S, V)."""
+        batch, positions, futures = s.shape
+        window = s[..., None] + torch.arange(1 - self.WINDOW, 1, device=s.device)
+        after = window > t[..., None, None]
+        seen = self.embedding(take(tokens, window.clamp(min=0)))
+        seen = torch.where(after[..., None], seen, 0).flatten(-2)
+        distance = torch.log1p((s - t[..., None]).float())[..., None]
+        angle = distance * (math.pi * 2.0 ** torch.arange(-3, self.OCTAVES - 3, device=s.device))
+        offset = torch.cat((angle.cos(), angle.sin()), dim=-1).to(seen.dtype)
+        state = memory.flatten(2)[:, :, None].expand(batch, positions, futures, -1)
+        features = torch.cat((state.to(seen.dtype), seen, offset), dim=-1)
+        return self.out(gelu(self.gate(features)) * self.value(features))
+
+
+def build_future(
+    name: str, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, layers: int, heads: int, futures: int
+) -> nn.Module:
+    """The future predictor called `name`, `window` or `far`.
+
+    Raises:
+        ConfigurationError: for an unknown name or a size that cannot work.
+    """
+    require(name in ("window", "far"), f"--future {name} is unknown; choose one of window, far.")
+    if name == "far":
+        return FarPredictor(vocabulary, memory_tokens, memory_width, width=width, futures=futures)
+    return WindowPredictor(vocabulary, memory_width, width=width, layers=layers, heads=heads, futures=futures)

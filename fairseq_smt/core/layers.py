@@ -1,0 +1,89 @@
+"""The Transformer block shared by the trunk, the future predictor and the transformer cell."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fairseq_smt.core.errors import require
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU in its tanh form, which is several times faster than the exact one on CPU."""
+    return F.gelu(x, approximate="tanh")
+
+
+def rotary_table(length: int, head_width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary positions 0..length-1, each (length, head_width / 2), in the dtype of `like`."""
+    half = head_width // 2
+    frequency = 10000.0 ** (-torch.arange(half, device=like.device, dtype=torch.float32) / half)
+    angle = torch.arange(length, device=like.device, dtype=torch.float32)[:, None] * frequency
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn the pairs (x_i, x_{i + half}) of queries or keys (N, heads, T, head_width) by their position's angle."""
+    cos, sin = table
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class CausalConvolution(nn.Module):
+    """Depthwise convolution over the current and the `taps - 1` previous positions, (N, T, D) → (N, T, D)."""
+
+    def __init__(self, width: int, taps: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(taps, width) * taps**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[1]
+        return sum(w * F.pad(x, (0, 0, lag, 0))[:, :length] for lag, w in enumerate(self.weight))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over (N, T, D); `causal` hides later positions."""
+
+    def __init__(self, width: int, heads: int, causal: bool):
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        n, length, width = x.shape
+        q, k, v = self.qkv(x).view(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.out(y.transpose(1, 2).reshape(n, length, width))
+
+
+class Block(nn.Module):
+    """Pre-RMSNorm Transformer block (N, T, D) → (N, T, D), with an optional convolution before the attention.
+
+    Args:
+        width: D.
+        heads: attention heads; must divide `width`.
+        causal: whether a position sees only itself and earlier ones.
+        convolution: taps of the causal convolution, 0 for none.
+        what: the flag's prefix, for error messages.
+    """
+
+    def __init__(self, width: int, heads: int, *, causal: bool, convolution: int = 0, what: str = "attention"):
+        super().__init__()
+        require(
+            heads > 0 and width % heads == 0 and (width // heads) % 2 == 0,
+            f"--{what}-heads {heads} does not fit: it must divide the width {width} into heads of even width.",
+        )
+        self.convolution = CausalConvolution(width, convolution) if convolution else None
+        self.norm_attention = nn.RMSNorm(width)
+        self.attention = Attention(width, heads, causal)
+        self.norm_mlp = nn.RMSNorm(width)
+        self.mlp_in = nn.Linear(width, 4 * width)
+        self.mlp_out = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        h = self.norm_attention(x)
+        if self.convolution is not None:
+            h = h + self.convolution(h)
+        x = x + self.attention(h, rotary)
+        return x + self.mlp_out(gelu(self.mlp_in(self.norm_mlp(x))))

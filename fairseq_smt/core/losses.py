@@ -1,0 +1,61 @@
+"""The losses of the method, all in float32 whatever the model's dtype."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Decoding loss: sum of -log p(target) in nats over the masked-in entries, and their number.
+
+    Args:
+        logits: (..., V).
+        targets: (...), any value where `mask` is False.
+        mask: (...), bool.
+    """
+    safe = targets.masked_fill(~mask, 0)
+    nll = F.cross_entropy(logits.float().flatten(0, -2), safe.flatten(), reduction="none")
+    return (nll * mask.flatten()).sum(), mask.sum()
+
+
+def mean_of(total: Tensor, count: Tensor) -> Tensor:
+    """total / count, and zero (with a gradient of zero) where nothing was counted."""
+    return total / count.clamp(min=1)
+
+
+def squared_error(prediction: Tensor, label: Tensor) -> Tensor:
+    """Mean squared error over the memory's coordinates: (..., K, d) twice → (...)."""
+    return (prediction.float() - label.float()).square().mean(dim=(-2, -1))
+
+
+def dynamics(prediction: Tensor, label: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Dynamics loss MSE(f(m_t, x_{t+1}), m_{t+1}): its sum over the masked-in positions (...), and their number."""
+    return (squared_error(prediction, label) * mask).sum(), mask.sum()
+
+
+def pursuit(prediction: Tensor, label: Tensor, mask: Tensor, worst: float = 1 / 32) -> Tensor:
+    """Asymmetric dynamics loss: the cell pursues a detached label; mean error plus the mean of the worst positions.
+
+    The worst share keeps the rare large jump, the one that stores something, from drowning in the many small steps.
+
+    Args:
+        worst: share of the positions that the second mean covers (at least one position).
+    """
+    error = squared_error(prediction, label.detach()) * mask
+    k = max(1, int(error.numel() * worst))
+    return mean_of(error.sum(), mask.sum()) + mean_of(error.flatten().topk(k).values.sum(), mask.sum().clamp(max=k))
+
+
+def uniformity(tokens: Tensor, temperature: float = 2.0) -> Tensor:
+    """Uniformity loss log E_{a<b} exp(-2 ‖a - b‖²) over L2-normalised memory tokens (N, d).
+
+    Zero when there are fewer than two tokens. The lower the more uniform (Wang and Isola 2020).
+    """
+    if tokens.shape[0] < 2:
+        return tokens.float().sum() * 0
+    unit = F.normalize(tokens.float(), dim=-1)
+    with torch.autocast(unit.device.type, enabled=False):
+        squared_distance = 2 - 2 * (unit @ unit.T)
+    rows, columns = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
+    exponent = -temperature * squared_distance[rows, columns]
+    return torch.logsumexp(exponent, dim=0) - torch.log(torch.tensor(float(len(rows)), device=unit.device))

@@ -1,0 +1,71 @@
+"""Draws that depend on (seed, update, sample id) only, so that they are the same however a batch is split over processes.
+
+A counter-based generator: the splitmix64 mixing function applied to the key. It has no state to save or to synchronise,
+runs vectorised on any device, and gives the same numbers on all of them.
+"""
+
+import torch
+from torch import Tensor
+
+
+def _signed(x: int) -> int:
+    return x - (1 << 64) if x >= 1 << 63 else x
+
+
+_GOLDEN, _FIRST, _SECOND = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """splitmix64 (Steele, Lea and Flood 2014) on int64 tensors, whose products wrap around."""
+    x = x + _GOLDEN
+    x = (x ^ _shift(x, 30)) * _FIRST
+    x = (x ^ _shift(x, 27)) * _SECOND
+    return x ^ _shift(x, 31)
+
+
+def keyed_uniform(seed: int, update: int, stream: int, ids: Tensor, n: int) -> Tensor:
+    """Uniform numbers in [0, 1), one row of `n` per sample id.
+
+    Args:
+        seed, update: of the run.
+        stream: tells apart independent uses within one update.
+        ids: sample ids, (B,), int64.
+
+    Returns:
+        (B, n) float32 on the device of `ids`.
+    """
+    key = torch.tensor(seed, dtype=torch.int64, device=ids.device)
+    for part in (update, stream):
+        key = _mix(key) ^ part
+    rows = _mix(_mix(key) ^ ids)
+    bits = _mix(rows[:, None] ^ torch.arange(n, device=ids.device))
+    return _shift(bits, 40).to(torch.float32) / (1 << 24)
+
+
+def draw_positions(mask: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw positions where `mask` holds, stratified: the i-th of n falls into the i-th n-th of the eligible ones.
+
+    Args:
+        mask: eligible positions, (B, T), bool.
+        uniform: numbers in [0, 1), (B, n).
+
+    Returns:
+        positions (B, n), ascending, and valid (B, n), which is False in rows without an eligible position.
+    """
+    count = mask.sum(1, keepdim=True)
+    n = uniform.shape[1]
+    strata = (torch.arange(n, device=mask.device) + uniform) / n
+    rank = (strata * count).long().clamp(max=(count - 1).clamp(min=0))
+    eligible_first = torch.argsort(~mask, dim=1, stable=True)
+    return eligible_first.gather(1, rank), (count > 0).expand_as(rank)
+
+
+def take(x: Tensor, positions: Tensor) -> Tensor:
+    """Entries of x (B, T, ...) at positions (B, ...): the shape of `positions` followed by x's trailing axes."""
+    batch = torch.arange(x.shape[0], device=x.device).view(-1, *[1] * (positions.dim() - 1))
+    return x[batch, positions]

@@ -1,0 +1,26 @@
+"""The readout g(m_t) → logits of y_t."""
+
+from torch import Tensor, nn
+
+from fairseq_smt.core.layers import gelu
+
+
+class Readout(nn.Module):
+    """Logits from a memory: linear over the flattened memory, or with one hidden layer.
+
+    Args:
+        hidden: width of the hidden layer; 0 for a linear readout.
+    """
+
+    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, hidden: int = 0):
+        super().__init__()
+        size = memory_tokens * memory_width
+        self.hidden = nn.Linear(size, hidden) if hidden else None
+        self.out = nn.Linear(hidden or size, vocabulary)
+
+    def forward(self, memory: Tensor) -> Tensor:
+        """(..., K, d) → (..., V)."""
+        x = memory.flatten(-2)
+        if self.hidden is not None:
+            x = gelu(self.hidden(x))
+        return self.out(x)
