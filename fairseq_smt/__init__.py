@@ -1,0 +1,39 @@
+"""fairseq_smt: recurrent language models pretrained without backpropagation through time.
+
+`fairseq_smt.core` is plain torch. The task, models and criterions are registered with fairseq when this package is
+imported by a fairseq command (`--user-dir fairseq_smt`), or after `import fairseq`, or by `fairseq_smt.register()`.
+"""
+
+import sys
+
+__version__ = "0.1.0"
+
+
+def register() -> None:
+    """Register the task, models and criterions with fairseq; calling it twice does nothing more.
+
+    Raises:
+        ConfigurationError: when fairseq is not installed.
+    """
+    from fairseq_smt.errors import ConfigurationError, install_excepthook
+
+    try:
+        import fairseq  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "fairseq":
+            raise
+        raise ConfigurationError(
+            "fairseq is not installed: run `pip install ve-fairseq` (Python 3.11 or 3.12); fairseq_smt.core works without it."
+        ) from None
+
+    global _registered
+    if not _registered:
+        _registered = True
+        from fairseq_smt import compat, criterions, models, tasks  # noqa: F401
+
+        install_excepthook()
+
+
+_registered = False
+if "fairseq" in sys.modules:
+    register()

@@ -1,0 +1,3 @@
+"""Criterion plugins, one file per registered name."""
+
+from fairseq_smt.criterions import smt  # noqa: F401

@@ -1,0 +1,145 @@
+"""Criterion `smt`: Supervised Memory Training of teacher and RNN, all steps in parallel."""
+
+import math
+from dataclasses import dataclass, field, fields
+from functools import partial
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from omegaconf import II
+
+from fairseq_smt.core.objectives import DETACH, SupervisedMemoryTraining
+from fairseq_smt.errors import ConfigurationError, require
+
+BITS = 1 / math.log(2)
+"""Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
+
+
+@dataclass
+class SmtCriterionConfig(FairseqDataclass):
+    """Coefficients, draws and ramp of the objective; the defaults are the recipe for text."""
+
+    future_weight: float = field(default=0.5, metadata={"help": "coefficient of the future predictor's loss"})
+    readout_weight: float = field(default=0.5, metadata={"help": "coefficient of the readout's loss on labels"})
+    trunk_weight: float = field(default=1.0, metadata={"help": "coefficient of the trunk's own next-token loss"})
+    dynamics_weight: float = field(
+        default=0.1, metadata={"help": "coefficient of the parallel transition loss MSE(f(m_t, x_t+1), m_t+1)"}
+    )
+    pursuit_weight: float = field(
+        default=0.0,
+        metadata={"help": "coefficient of the asymmetric transition loss: detached label, mean plus worst 1/32 of positions"},
+    )
+    uniformity_weight: float = field(default=0.001, metadata={"help": "coefficient of the uniformity loss"})
+    future_positions: int = field(default=4, metadata={"help": "positions per block whose future is predicted"})
+    readout_positions: int = field(default=16, metadata={"help": "positions per block at which the readout is trained"})
+    dynamics_positions: int = field(default=32, metadata={"help": "transitions per block; 0: every one"})
+    uniformity_tokens: int = field(default=512, metadata={"help": "memory tokens in the uniformity loss"})
+    dynamics_detach: ChoiceEnum(list(DETACH)) = field(
+        default="none", metadata={"help": "side of the symmetric transition loss that gets no gradient"}
+    )
+    dynamics_ramp_updates: int = field(
+        default=-1,
+        metadata={
+            "help": "updates over which the transition losses grow from 0 to their coefficients; "
+            "-1: half of --max-update, or 2000 without one"
+        },
+    )
+    diagnostics_interval: int = field(
+        default=10, metadata={"help": "updates between measurements of effective rank and shuffled memories"}
+    )
+    tokens_per_sample: int = II("task.tokens_per_sample")
+    max_update: int = II("optimization.max_update")
+    seed: int = II("common.seed")
+
+
+@register_criterion("smt", dataclass=SmtCriterionConfig)
+class SmtCriterion(FairseqCriterion):
+    """The loss is a mean per token: `sample_size` counts tokens, so `--update-freq` and several processes agree.
+
+    Raises:
+        ConfigurationError: when the model has no teacher, or when a loss is not finite.
+    """
+
+    def __init__(self, cfg: SmtCriterionConfig, task):
+        super().__init__(task)
+        names = {f.name for f in fields(SupervisedMemoryTraining)}
+        shared = {name: getattr(cfg, name) for name in names if hasattr(cfg, name)}
+        self.objective = SupervisedMemoryTraining(
+            **shared, detach=str(cfg.dynamics_detach), horizon=cfg.tokens_per_sample
+        )
+        self.ramp_updates = cfg.dynamics_ramp_updates
+        if self.ramp_updates < 0:
+            self.ramp_updates = cfg.max_update // 2 if cfg.max_update > 0 else 2000
+        self.tokens_per_sample = cfg.tokens_per_sample
+
+    @classmethod
+    def build_criterion(cls, cfg, task):
+        return cls(cfg, task)
+
+    def forward(self, model, sample, reduce=True):
+        self._check(model)
+        training = model.training
+        update = model.num_updates if training else 0
+        ramp = min(1.0, update / self.ramp_updates) if training and self.ramp_updates else 1.0
+        batch = self.task.batch_of(sample)
+        objective = partial(self.objective, batch=batch, update=update, ramp=ramp, training=training)
+        terms = model(**sample["net_input"], objective=objective)
+
+        tokens = int(sample["ntokens"])
+        log = {
+            "loss": terms.loss.detach() * tokens,
+            "ntokens": tokens,
+            "nsentences": int(sample["target"].size(0)),
+            "sample_size": tokens,
+        }
+        for name, (total, count) in terms.measures.items():
+            log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
+        return terms.loss * tokens, tokens, log
+
+    def _check(self, model) -> None:
+        require(
+            model.teacher is not None,
+            "--criterion smt trains a teacher: remove --memory-head none, or use --criterion cross_entropy, which is BPTT.",
+        )
+        futures = model.future.futures
+        require(
+            futures <= self.tokens_per_sample,
+            f"--futures {futures} is longer than a block: it must not exceed --tokens-per-sample {self.tokens_per_sample}.",
+        )
+
+    @staticmethod
+    def reduce_metrics(logging_outputs) -> None:
+        """Log every measure: losses as nll in bits and perplexity, errors over label variance."""
+
+        def total(key: str) -> float:
+            return float(sum(log.get(key, 0) for log in logging_outputs))
+
+        size = total("sample_size")
+        metrics.log_scalar("loss", total("loss") / size * BITS, size, round=3)
+        names = [key[: -len("_sum")] for key in logging_outputs[0] if key.endswith("_sum")]
+        means = {name: total(f"{name}_sum") / total(f"{name}_count") for name in names if total(f"{name}_count")}
+        variance = max(means.get("label_variance", 0.0), 1e-12)
+        for name, mean in means.items():
+            weight = total(f"{name}_count")
+            if name.endswith("_nll"):
+                metrics.log_scalar(name, mean * BITS, weight, round=3)
+            elif name == "dynamics":
+                metrics.log_scalar(name, mean, weight, round=5)
+                metrics.log_scalar("one_step_error", mean / variance, weight, round=4)
+            elif name.startswith("drift_"):
+                metrics.log_scalar(name, mean / variance, weight, round=4)
+            else:
+                metrics.log_scalar(name, mean, weight, round=4)
+        for name in ("ceiling", "rnn"):
+            if f"{name}_nll" in means:
+                metrics.log_derived(f"{name}_ppl", partial(_perplexity, name=f"{name}_nll"))
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True
+
+
+def _perplexity(meters, name: str) -> float:
+    return round(2 ** min(meters[name].avg, 64.0), 2)

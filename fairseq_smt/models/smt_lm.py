@@ -1,0 +1,219 @@
+"""Model `smt_lm`: teacher, future predictor and the RNN, which is all that scoring and generation use."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import (
+    BaseFairseqModel,
+    register_model,
+    register_model_architecture,
+)
+
+from fairseq_smt.core.batch import Modules
+from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.future import build_future
+from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.teacher import HEADS, Teacher
+from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
+from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
+
+
+@dataclass
+class SmtLanguageModelConfig(FairseqDataclass):
+    """Sizes of the RNN, the teacher and the future predictor; the defaults are those of `smt_lm_small`."""
+
+    memory_tokens: int = field(default=4, metadata={"help": "K, memory tokens"})
+    memory_width: int = field(default=64, metadata={"help": "d, width of a memory token; the memory holds K·d numbers"})
+    cell: ChoiceEnum(list(CELLS)) = field(default="mlp", metadata={"help": "the RNN's update f(m, x)"})
+    cell_hidden: int = field(default=256, metadata={"help": "hidden width of the mlp cell"})
+    cell_layers: int = field(default=2, metadata={"help": "layers of the transformer cell"})
+    cell_heads: int = field(default=4, metadata={"help": "attention heads of the transformer cell"})
+    readout_hidden: int = field(default=0, metadata={"help": "hidden width of the readout g(m); 0: linear"})
+    memory_head: ChoiceEnum([*HEADS, "none"]) = field(
+        default="projection",
+        metadata={"help": "how the teacher makes memories from its trunk; none: no teacher, the RNN alone"},
+    )
+    trunk_width: int = field(default=128, metadata={"help": "D, width of the teacher's trunk"})
+    trunk_layers: int = field(default=2, metadata={"help": "layers of the trunk"})
+    trunk_heads: int = field(default=4, metadata={"help": "attention heads of the trunk"})
+    trunk_convolution: int = field(
+        default=4, metadata={"help": "taps of the causal convolution in every layer of the trunk; 0: none"}
+    )
+    future: ChoiceEnum(["window", "far"]) = field(
+        default="window", metadata={"help": "future predictor: the targets right after t, or drawn from all after t"}
+    )
+    futures: int = field(
+        default=16,
+        metadata={"help": "targets predicted per memory; 0 with --future window: all to the end of the block"},
+    )
+    future_width: int = field(default=64, metadata={"help": "width of the future predictor"})
+    future_layers: int = field(default=1, metadata={"help": "layers of the window predictor"})
+    future_heads: int = field(default=4, metadata={"help": "attention heads of the window predictor"})
+    train_part: ChoiceEnum(["all", "rnn", "readout"]) = field(
+        default="all",
+        metadata={"help": "what is trained; the rest is frozen", "argparse_alias": "--train"},
+    )
+    score_with: ChoiceEnum(["rnn", "teacher"]) = field(
+        default="rnn",
+        metadata={
+            "help": "what forward, fairseq-eval-lm and fairseq-generate use: the RNN unrolled from its initial memory, "
+            "or the readout on the teacher's memories (the RNN's ceiling)"
+        },
+    )
+
+
+@register_model("smt_lm", dataclass=SmtLanguageModelConfig)
+class SmtLanguageModel(BaseFairseqModel):
+    """`decoder` holds the RNN; `teacher` and `future` are None with `--memory-head none`.
+
+    The model knows no loss: with an objective, `forward` hands it the core modules and returns its result; without
+    one it returns logits, which is what `cross_entropy` (then BPTT), eval-lm and the generator call.
+    """
+
+    def __init__(self, cfg: SmtLanguageModelConfig, dictionary):
+        super().__init__()
+        vocabulary = len(dictionary)
+        self.num_updates = 0
+        self.supported_targets = {"future"}
+        rnn = RecurrentLanguageModel(
+            vocabulary,
+            cfg.memory_tokens,
+            cfg.memory_width,
+            str(cfg.cell),
+            cfg.cell_hidden,
+            cfg.cell_layers,
+            cfg.cell_heads,
+            cfg.readout_hidden,
+        )
+        self.teacher = self.future = None
+        if cfg.memory_head != "none":
+            self.teacher = Teacher(
+                vocabulary,
+                cfg.memory_tokens,
+                cfg.memory_width,
+                head=str(cfg.memory_head),
+                width=cfg.trunk_width,
+                layers=cfg.trunk_layers,
+                heads=cfg.trunk_heads,
+                convolution=cfg.trunk_convolution,
+            )
+            self.future = build_future(
+                str(cfg.future),
+                vocabulary,
+                cfg.memory_tokens,
+                cfg.memory_width,
+                width=cfg.future_width,
+                layers=cfg.future_layers,
+                heads=cfg.future_heads,
+                futures=cfg.futures,
+            )
+        require(
+            cfg.score_with == "rnn" or self.teacher is not None,
+            "--score-with teacher needs a teacher: remove --memory-head none.",
+        )
+        self.decoder = (
+            RecurrentDecoder(dictionary, rnn)
+            if cfg.score_with == "rnn"
+            else TeacherDecoder(dictionary, rnn, self.teacher)
+        )
+        self.register_buffer("vocabulary", torch.tensor(dictionary_fingerprint(dictionary)))
+        self._freeze(str(cfg.train_part))
+
+    def _freeze(self, train: str) -> None:
+        if train == "all":
+            return
+        self.requires_grad_(False)
+        part = self.decoder.rnn if train == "rnn" else self.decoder.rnn.readout
+        part.requires_grad_(True)
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        return cls(cfg, task.source_dictionary)
+
+    @property
+    def rnn(self) -> RecurrentLanguageModel:
+        return self.decoder.rnn
+
+    def forward(self, src_tokens, src_lengths=None, objective=None):
+        """Logits (B, T, V) and None, or with an objective its result on the core modules."""
+        if objective is not None:
+            return objective(Modules(self.rnn, self.teacher, self.future))
+        return self.decoder(src_tokens)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
+    def max_positions(self) -> int:
+        return self.decoder.max_positions()
+
+    def max_decoder_positions(self) -> int:
+        return self.decoder.max_positions()
+
+    def load_state_dict(self, state_dict, strict=True, model_cfg=None, args=None):
+        """Load a checkpoint; a model without a teacher takes the RNN out of one that has it.
+
+        Raises:
+            ConfigurationError: when the checkpoint is of another model, vocabulary or size.
+        """
+        state_dict = dict(state_dict)
+        self._check_checkpoint(state_dict)
+        if self.teacher is None:
+            state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
+        return super().load_state_dict(state_dict, strict, model_cfg, args)
+
+    def _check_checkpoint(self, state: dict[str, Any]) -> None:
+        own = self.state_dict()
+        if "vocabulary" not in state or "decoder.rnn.initial.weight" not in state:
+            raise ConfigurationError("the checkpoint is not one of an smt_lm model: name another file.")
+        if int(state["vocabulary"]) != int(own["vocabulary"]):
+            raise ConfigurationError(
+                "the checkpoint was trained with another dictionary: DATA must hold the dict.txt of its training data."
+            )
+        if self.teacher is not None and not any(k.startswith("teacher.") for k in state):
+            raise ConfigurationError(
+                "the checkpoint has no teacher: add --memory-head none (in scoring and generation, "
+                "--model-overrides \"{'memory_head': 'none'}\")."
+            )
+        expected = {k for k in own if self.teacher is not None or not k.startswith(("teacher.", "future."))}
+        given = {k for k in state if self.teacher is not None or not k.startswith(("teacher.", "future."))}
+        different = sorted(expected ^ given) or sorted(k for k in expected if own[k].shape != state[k].shape)
+        if different:
+            name = different[0]
+            shapes = [tuple(s[name].shape) if name in s else "absent" for s in (state, own)]
+            raise ConfigurationError(
+                f"the checkpoint is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give the "
+                "--arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
+            )
+
+
+def _default(args, **values) -> None:
+    for name, value in values.items():
+        setattr(args, name, getattr(args, name, value))
+
+
+@register_model_architecture("smt_lm", "smt_lm_small")
+def smt_lm_small(args) -> None:
+    """The demo's model: the defaults of `SmtLanguageModelConfig`."""
+
+
+@register_model_architecture("smt_lm", "smt_lm_tiny")
+def smt_lm_tiny(args) -> None:
+    """A model for tests, which trains in seconds."""
+    _default(
+        args,
+        memory_tokens=2,
+        memory_width=16,
+        cell_hidden=32,
+        cell_layers=1,
+        cell_heads=2,
+        trunk_width=32,
+        trunk_layers=1,
+        trunk_heads=2,
+        futures=4,
+        future_width=16,
+        future_heads=2,
+    )

@@ -1,0 +1,3 @@
+"""Task plugins, one file per registered name."""
+
+from fairseq_smt.tasks import smt_lm  # noqa: F401

@@ -1,0 +1,33 @@
+"""Package `fairseq-smt`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+version = re.search(r'__version__ = "(.+?)"', (root / "fairseq_smt" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="fairseq-smt",
+    version=version,
+    description="Recurrent language models pretrained without backpropagation through time: a fairseq plugin",
+    long_description=(root / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["fairseq_smt", "fairseq_smt.*"]),
+    install_requires=[
+        "ve-fairseq>=0.12.3",
+        "torch>=2.6",
+        "numpy<2",
+        "hydra-core>=1.3",
+        "omegaconf>=2.3",
+        "sentencepiece",
+        "tensorboard",
+        "safetensors",
+        "tqdm",
+        "matplotlib",
+    ],
+    extras_require={"dev": ["pytest", "hypothesis", "ruff"]},
+)
