@@ -41,9 +41,7 @@ class TransformerCell(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, memory_width)
         self.slots = nn.Parameter(torch.randn(memory_tokens, memory_width) * 0.1)
-        self.blocks = nn.ModuleList(
-            Block(memory_width, heads, causal=False, what="cell") for _ in range(layers)
-        )
+        self.blocks = nn.ModuleList(Block(memory_width, heads, causal=False, what="cell") for _ in range(layers))
 
     def inputs(self, tokens: Tensor) -> Tensor:
         """(...) token ids → (..., d)."""

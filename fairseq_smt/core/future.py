@@ -94,9 +94,7 @@ class FarPredictor(nn.Module):
     WINDOW = 8
     OCTAVES = 6
 
-    def __init__(
-        self, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, futures: int
-    ):
+    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, futures: int):
         super().__init__()
         require(futures > 0, f"--futures must be positive with --future far, got {futures}.")
         self.futures = futures
@@ -135,7 +133,15 @@ class FarPredictor(nn.Module):
 
 
 def build_future(
-    name: str, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, layers: int, heads: int, futures: int
+    name: str,
+    vocabulary: int,
+    memory_tokens: int,
+    memory_width: int,
+    *,
+    width: int,
+    layers: int,
+    heads: int,
+    futures: int,
 ) -> nn.Module:
     """The future predictor called `name`, `window` or `far`.
 

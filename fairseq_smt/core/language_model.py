@@ -51,9 +51,7 @@ class RecurrentLanguageModel(nn.Module):
             heads=heads,
             readout_hidden=readout_hidden,
         )
-        self.cell = build_cell(
-            cell, vocabulary, memory_tokens, memory_width, hidden=hidden, layers=layers, heads=heads
-        )
+        self.cell = build_cell(cell, vocabulary, memory_tokens, memory_width, hidden=hidden, layers=layers, heads=heads)
         self.initial = InitialMemory(memory_tokens, memory_width)
         self.readout = Readout(vocabulary, memory_tokens, memory_width, readout_hidden)
 
@@ -155,9 +153,7 @@ class RecurrentLanguageModel(nn.Module):
         return model
 
 
-def choose(
-    logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator | None
-) -> Tensor:
+def choose(logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator | None) -> Tensor:
     """Choose a token per row of logits (B, V): (B,)."""
     if temperature == 0:
         return logits.argmax(-1)

@@ -57,7 +57,9 @@ class SupervisedMemoryTraining:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require(self.detach in DETACH, f"--dynamics-detach {self.detach} is unknown; choose one of {', '.join(DETACH)}.")
+        require(
+            self.detach in DETACH, f"--dynamics-detach {self.detach} is unknown; choose one of {', '.join(DETACH)}."
+        )
         for name in ("future_positions", "readout_positions", "uniformity_tokens", "diagnostics_interval"):
             value = getattr(self, name)
             require(value > 0, f"--{name.replace('_', '-')} must be positive, not {value}.")

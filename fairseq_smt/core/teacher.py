@@ -88,4 +88,3 @@ class Teacher(nn.Module):
     def labels(self, tokens: Tensor) -> Tensor:
         """The labels alone, (B, T) → (B, T, K, d)."""
         return self(tokens)[0]
-

@@ -29,7 +29,9 @@ class SmtCriterionConfig(FairseqDataclass):
     )
     pursuit_weight: float = field(
         default=0.0,
-        metadata={"help": "coefficient of the asymmetric transition loss: detached label, mean plus worst 1/32 of positions"},
+        metadata={
+            "help": "coefficient of the asymmetric transition loss: detached label, mean plus worst 1/32 of positions"
+        },
     )
     uniformity_weight: float = field(default=0.001, metadata={"help": "coefficient of the uniformity loss"})
     future_positions: int = field(default=4, metadata={"help": "positions per block whose future is predicted"})
