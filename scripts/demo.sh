@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# The main job on Shakespeare: prepare, train with SMT, score teacher and RNN, generate, and report.
+#   DEMO_UPDATES  length of the training, default 4000 (about 6 minutes on 2 cores); another value trains anew
+#   DEMO_DIR      where everything goes, default runs/demo; what is there is reused
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup.sh
+setup_environment
+
+updates="${DEMO_UPDATES:-4000}"
+dir="${DEMO_DIR:-runs/demo}"
+case "$updates" in '' | *[!0-9]* | 0) echo "demo: DEMO_UPDATES must be a positive number, not '$updates'" >&2; exit 1 ;; esac
+data="$dir/data" run="$dir/smt-$updates"
+blocks=(--task smt_lm --tokens-per-sample 128 --sample-break-mode none --add-bos-token)
+mkdir -p "$run"
+export PYTHONWARNINGS=ignore
+
+stage() { # stage NAME COMMAND...: run it once, note its seconds
+    local name="$1" start=$SECONDS
+    shift
+    if [ -f "$run/$name.seconds" ]; then
+        echo "== $name: reused"
+    else
+        echo "== $name: $*"
+        "$@" || { echo "demo: $name failed; the reason stands above" >&2; exit 1; }
+        echo $((SECONDS - start)) >"$run/$name.seconds"
+    fi
+}
+
+prepare() { [ -f "$data/test.bin" ] || python scripts/prepare_shakespeare.py --destdir "$data"; }
+
+train() {
+    fairseq-train "$data" --user-dir fairseq_smt "${blocks[@]}" --arch smt_lm_small --criterion smt \
+        --optimizer adam --adam-betas '(0.9,0.95)' --weight-decay 0.01 --clip-norm 1 --lr 0.005 \
+        --lr-scheduler tri_stage --phase-ratio '(0.0125,0.5875,0.4)' --final-lr-scale 0.05 \
+        --batch-size 8 --batch-size-valid 64 --max-update "$updates" --max-epoch 1000 \
+        --validate-interval-updates $(((updates + 3) / 4)) --best-checkpoint-metric rnn_nll --no-epoch-checkpoints \
+        --save-interval-updates $(((updates + 3) / 4)) --keep-interval-updates 1 --save-dir "$run/checkpoints" \
+        --tensorboard-logdir "$run/tensorboard" --log-format simple --log-interval 100 --num-workers 1 --cpu 2>&1 |
+        tee "$run/train.log" | progress
+}
+
+progress() { # one line per report: updates, and the losses that matter, in bits per character
+    grep --line-buffered -E '\| (train_inner|valid) \||rror|done training' |
+        sed -uE 's/^[^|]*\| INFO \| //; s/fairseq_cli.train \| //' |
+        awk '{ out = $1
+            if (!/num_updates/) { print; fflush(); next }
+            gsub(/=/, " "); gsub(/,/, "")
+            for (i = 1; i < NF; i++) if ($i ~ /^(num_updates|trunk_nll|future_nll|ceiling_nll|rnn_nll|one_step_error|wall)$/) out = out "  " $i " " $(i + 1)
+            print out; fflush() }'
+}
+
+score() { # score NAME MODEL_OVERRIDES
+    fairseq-eval-lm "$data" --user-dir fairseq_smt "${blocks[@]}" --path "$run/checkpoints/checkpoint_best.pt" \
+        --gen-subset test --batch-size 64 --model-overrides "$2" --cpu >"$run/score-$1.log" 2>&1 ||
+        { tail -5 "$run/score-$1.log" >&2; return 1; }
+    tail -1 "$run/score-$1.log"
+}
+
+baselines() { python scripts/ngram_baselines.py "$data" | tee "$run/ngrams.txt"; }
+
+generate() {
+    fairseq-generate "$data" --user-dir fairseq_smt "${blocks[@]}" --path "$run/checkpoints/checkpoint_best.pt" \
+        --model-overrides "{'memory_head': 'none'}" --gen-subset test --num-shards 1700 --shard-id 3 --batch-size 1 \
+        --prefix-size 64 --min-len 1000 --max-len-b 1000 --beam 1 --nbest 1 --sampling --sampling-topp 0.9 --seed 1 \
+        --cpu >"$run/generate.log" 2>&1 || { tail -5 "$run/generate.log" >&2; return 1; }
+    grep '^H-' "$run/generate.log" | head -1 | cut -f3 | python scripts/prepare_text.py --decode | tee "$run/sample.txt"
+}
+
+stage prepare prepare
+stage baselines baselines
+stage train train
+stage score-rnn score rnn "{'memory_head': 'none'}"
+stage score-ceiling score ceiling "{'score_with': 'teacher'}"
+stage generate generate
+
+loss() { sed -nE 's/.*Loss \(base 2\): ([0-9.]+).*/\1/p' "$run/score-$1.log"; }
+echo
+echo "Bits per character on the test plays, all rows on the same blocks of 128:"
+printf '  %-44s %s\n' "unigram" "$(awk '/unigram/{print $2}' "$run/ngrams.txt")" \
+    "bigram" "$(awk '/bigram/{print $2}' "$run/ngrams.txt")" \
+    "RNN alone, unrolled from its initial memory" "$(loss rnn)" \
+    "ceiling: its readout on the teacher's memories" "$(loss ceiling)"
+echo "Seconds:"
+for name in prepare baselines train score-rnn score-ceiling generate; do
+    printf '  %-44s %s\n' "$name" "$(cat "$run/$name.seconds")"
+done
+echo "Checkpoint:  $run/checkpoints/checkpoint_best.pt"
+echo "Sample:      $run/sample.txt"
+echo "TensorBoard: tensorboard --logdir $run/tensorboard"

@@ -1,0 +1,108 @@
+"""fairseq-validate, fairseq-eval-lm and fairseq-generate with the RNN alone."""
+
+import math
+import re
+
+import pytest
+
+from tests.conftest import BLOCKS, TRAIN, fairseq
+
+ALONE = ("--model-overrides", "{'memory_head': 'none'}")
+
+
+def bits(log: str) -> float:
+    return float(re.search(r"Loss \(base 2\): ([\d.]+)", log).group(1))
+
+
+def evaluate(data, trained, *flags, blocks=BLOCKS, subset="valid") -> float:
+    path = ["--path", trained / "checkpoint_last.pt", "--gen-subset", subset, "--cpu", "--batch-size", 16]
+    return bits(fairseq("eval-lm", data, *blocks, *path, *flags))
+
+
+def test_eval_lm_and_validate_agree_with_the_metrics_of_training(data, trained):
+    log = fairseq(
+        "validate",
+        data,
+        "--path",
+        trained / "checkpoint_last.pt",
+        "--valid-subset",
+        "valid",
+        "--batch-size",
+        8,
+        "--cpu",
+        "--task",
+        "smt_lm",
+    )
+    reported = {k: float(v) for k, v in re.findall(r"(\w+_nll) ([\d.]+)", log)}
+    assert evaluate(data, trained, *ALONE) == pytest.approx(reported["rnn_nll"], abs=2e-3)
+    assert evaluate(data, trained, "--model-overrides", "{'score_with': 'teacher'}") == pytest.approx(
+        reported["ceiling_nll"], abs=2e-3
+    )
+
+
+@pytest.mark.parametrize("mode", ["none", "complete", "eos"])
+def test_eval_lm_with_every_break_mode(data, trained, mode):
+    assert 0 < evaluate(data, trained, "--sample-break-mode", mode) < 10
+
+
+def test_eval_lm_options_do_not_change_the_score(data, trained):
+    plain = evaluate(data, trained)
+    assert evaluate(data, trained, "--softmax-batch", 50) == pytest.approx(plain, abs=1e-3)
+    assert evaluate(data, trained, "--context-window", 8, "--num-workers", 0) < plain + 0.5
+
+
+def test_eval_lm_warns_of_other_blocks_than_in_training(data, trained):
+    path = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu"]
+    log = fairseq("eval-lm", data, "--task", "smt_lm", *path)
+    assert "--tokens-per-sample 32, this command has 1024" in log and "--add-bos-token True" in log
+
+
+def hypotheses(log: str) -> dict[int, tuple[float, list[float]]]:
+    """Id → score in bits and positional scores in bits of the best hypothesis."""
+    score = {int(i): float(s) for i, s in re.findall(r"^H-(\d+)\t(-?[\d.]+)", log, re.M)}
+    positions = {int(i): list(map(float, p.split())) for i, p in re.findall(r"^P-(\d+)\t(.*)$", log, re.M)}
+    return {i: (score[i], positions[i]) for i in score}
+
+
+def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
+    """A hypothesis forced onto the text of its block has, symbol by symbol, the probabilities that eval-lm gives them."""
+    common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 4]
+    generated = fairseq(
+        "generate",
+        data,
+        *BLOCKS,
+        *common,
+        *("--beam", 3, "--max-len-b", 40, "--num-shards", 40, "--shard-id", 1),
+    )
+    scored = fairseq("eval-lm", data, *BLOCKS, *common, "--output-word-probs")
+    words = {
+        int(i): [float(x) / math.log(2) for x in re.findall(r"\[(-?[\d.]+)\]", line)]
+        for i, line in re.findall(r"INFO \| fairseq_cli.eval_lm \| (\d+) (.*)$", scored, re.M)
+    }
+    found = hypotheses(generated)
+    assert found
+    for i, (_, positions) in found.items():
+        # the prompt is the source: its first symbol after bos has no target in eval-lm, the last target is not in it
+        assert positions[1 : len(words[i])] == pytest.approx(words[i][: len(positions[1 : len(words[i])])], abs=2e-3)
+        assert len(words[i]) >= 30
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--beam", 4, "--nbest", 2],
+        ["--sampling", "--beam", 1, "--sampling-topk", 5],
+        ["--sampling", "--beam", 1, "--sampling-topp", 0.9],
+    ],
+    ids=["beam", "top-k", "top-p"],
+)
+def test_generate(data, trained, flags):
+    common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 4, *ALONE]
+    length = ["--prefix-size", 5, "--min-len", 20, "--max-len-b", 20, "--num-shards", 40, "--shard-id", 1]
+    log = fairseq("generate", data, *BLOCKS, *common, *length, *flags)
+    found = re.findall(r"^H-\d+\t[^\t]+\t(.*)$", log, re.M)
+    assert found and all(len(text.split()) == 20 for text in found)
+
+
+def test_cached_teacher_free_training_flags_are_complete():
+    assert "--arch" in TRAIN

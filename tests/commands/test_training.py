@@ -1,0 +1,139 @@
+"""fairseq-train with criterion smt: what it logs, that it repeats itself, and that it resumes exactly."""
+
+import json
+import re
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import BLOCKS, TRAIN, fairseq, run
+
+LOGGED = ["trunk_nll", "future_nll", "shuffled_nll", "ceiling_nll", "ceiling_ppl", "dynamics", "one_step_error"]
+LOGGED += ["uniformity", "label_variance", "effective_rank"]
+VALIDATED = [*LOGGED, "rnn_nll", "rnn_ppl", "drift_1", "drift_4", "drift_16"]
+
+
+def records(log: str, tag: str) -> list[dict]:
+    """JSON records of a log whose keys start with `tag`, or of the inner training log."""
+    found = re.findall(r"\| (\w+) \| (\{.*\})", log)
+    return [json.loads(text) for name, text in found if name == tag]
+
+
+def losses(data, folder, *flags) -> list[str]:
+    """The training loss after every update."""
+    log = fairseq(
+        "train",
+        data,
+        *TRAIN,
+        *("--criterion", "smt", "--log-format", "json", "--log-interval", 1, "--save-dir", folder),
+        *("--disable-validation", *flags),
+    )
+    return [r["loss"] for r in records(log, "train_inner")]
+
+
+def parameters(folder) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint_last.pt", weights_only=False)["model"]
+
+
+def test_every_measure_is_logged_in_training_and_validation(trained):
+    log = (trained / "log").read_text()
+    assert set(LOGGED) <= set(records(log, "train_inner")[0])
+    assert {f"valid_{name}" for name in VALIDATED} <= set(records(log, "valid")[-1])
+
+
+def test_every_measure_reaches_tensorboard(trained):
+    for folder, names in (("train_inner", LOGGED), ("valid", VALIDATED)):
+        events = EventAccumulator(str(trained / "tb" / folder))
+        events.Reload()
+        assert set(names) <= set(events.Tags()["scalars"])
+
+
+def test_the_loss_falls_and_the_best_checkpoint_follows_the_rnn(trained):
+    inner = records((trained / "log").read_text(), "train_inner")
+    assert float(inner[-1]["ceiling_nll"]) < 0.8 * float(inner[0]["ceiling_nll"])
+    best = torch.load(trained / "checkpoint_best.pt", weights_only=False)["extra_state"]["best"]
+    assert best == pytest.approx(float(records((trained / "log").read_text(), "valid")[-1]["valid_rnn_nll"]), abs=2e-3)
+
+
+def test_the_number_of_workers_does_not_change_the_losses(data, tmp_path):
+    curves = [losses(data, tmp_path / n, "--max-update", 8, "--num-workers", n) for n in ("0", "2")]
+    assert curves[0] == curves[1] and len(curves[0]) == 8
+
+
+def test_a_resumed_run_continues_exactly(data, tmp_path):
+    ramp = ("--dynamics-ramp-updates", 10)
+    whole = losses(data, tmp_path / "whole", "--max-update", 12, *ramp)
+    first = losses(data, tmp_path / "parts", "--max-update", 5, *ramp)
+    second = losses(data, tmp_path / "parts", "--max-update", 12, *ramp)
+    assert first + second == whole
+    a, b = parameters(tmp_path / "whole"), parameters(tmp_path / "parts")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_two_processes_equal_one_with_update_freq_2(data, tmp_path):
+    import socket
+    import threading
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = ("--max-update", 6, "--clip-norm", 0)
+    losses(data, tmp_path / "one", *common, "--update-freq", 2)
+
+    def process(rank: int) -> None:
+        losses(
+            data,
+            tmp_path / "two",
+            *common,
+            *("--distributed-world-size", 2, "--distributed-rank", rank, "--distributed-no-spawn", "--device-id", 0),
+            *("--distributed-backend", "gloo", "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
+            *("--ddp-backend", "legacy_ddp"),
+        )
+
+    other = threading.Thread(target=process, args=(1,))
+    other.start()
+    process(0)
+    other.join()
+    one, two = parameters(tmp_path / "one"), parameters(tmp_path / "two")
+    assert max((one[n].double() - two[n].double()).abs().max() for n in one if n != "vocabulary") < 1e-6
+
+
+def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tmp_path):
+    flags = ["--criterion", "cross_entropy", "--memory-head", "none", "--max-update", 20, "--save-dir", tmp_path]
+    fairseq("train", data, *TRAIN, *flags)
+    assert not any(name.startswith(("teacher", "future")) for name in parameters(tmp_path))
+    fairseq("eval-lm", data, *BLOCKS, "--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test", "--cpu")
+
+
+@pytest.mark.parametrize("part", ["rnn", "readout"])
+def test_train_freezes_the_rest(data, trained, tmp_path, part):
+    flags = ["--train", part, "--finetune-from-model", trained / "checkpoint_last.pt", "--max-update", 3]
+    losses(data, tmp_path, *flags, "--dynamics-ramp-updates", 0)
+    before, after = parameters(trained), parameters(tmp_path)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    prefix = {"rnn": "decoder.rnn.", "readout": "decoder.rnn.readout."}[part]
+    assert changed and all(name.startswith(prefix) for name in changed)
+
+
+@pytest.mark.parametrize("mode", ["complete", "complete_doc", "eos"])
+def test_break_modes_with_blocks_of_unequal_length(data, tmp_path, mode):
+    curve = losses(data, tmp_path, "--max-update", 2, "--sample-break-mode", mode)
+    assert len(curve) == 2
+
+
+def test_blocks_of_one_token(data, tmp_path):
+    flags = ["--criterion", "smt", "--futures", 1, "--max-update", 2, "--save-dir", tmp_path, "--disable-validation"]
+    blocks = ["--task", "smt_lm", "--tokens-per-sample", 1, "--arch", "smt_lm_tiny", "--batch-size", 8, "--cpu"]
+    assert "done training" in fairseq("train", data, *blocks, "--optimizer", "adam", "--lr", "0.01", *flags)
+
+
+@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"], ["--amp"]])
+def test_half_precision(data, tmp_path, flags):
+    assert len(losses(data, tmp_path, "--max-update", 3, *flags)) >= 1
+
+
+def test_the_shim_user_dir_registers_the_same_plugin(data):
+    assert "--memory-tokens" in run(
+        "fairseq-train", "--user-dir", "user_dir", "--task", "smt_lm", "--arch", "smt_lm_tiny", "--help"
+    )

@@ -1,0 +1,54 @@
+"""Fixtures shared by the tests: real text with nothing to fetch, and the real fairseq commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = ["--task", "smt_lm", "--tokens-per-sample", "32", "--add-bos-token"]
+TRAIN = [*BLOCKS, "--arch", "smt_lm_tiny", "--batch-size", "8", "--optimizer", "adam", "--lr", "0.008", "--cpu"]
+
+
+def run(*command: object, cwd: Path = ROOT, ok: bool = True) -> str:
+    """Run a command of this environment and return what it prints; fail unless it succeeds (or fails, if not `ok`)."""
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+    program = Path(sys.executable).parent / str(command[0])
+    done = subprocess.run(
+        [str(program), *map(str, command[1:])], cwd=cwd, env=environment, text=True, capture_output=True, timeout=300
+    )
+    output = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, output[-3000:]
+    return output
+
+
+def fairseq(command: str, data: Path, *flags: object, user_dir: str = "fairseq_smt", **kwargs) -> str:
+    """`fairseq-COMMAND DATA --user-dir fairseq_smt FLAGS`."""
+    return run(f"fairseq-{command}", data, "--user-dir", user_dir, *flags, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """Python's own help topics as fairseq data: a few dozen documents, split by document."""
+    folder = tmp_path_factory.mktemp("text")
+    names = sorted(topics)[:40]
+    for name in names:
+        (folder / f"{name}.txt").write_text(topics[name][:4000])
+    files = [folder / f"{name}.txt" for name in names]
+    run("python", ROOT / "scripts/prepare_text.py", "--split", "document", "--destdir", folder / "data", *files)
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory) -> Path:
+    """Save folder of a short SMT run, with TensorBoard beside the checkpoints."""
+    folder = tmp_path_factory.mktemp("trained")
+    flags = ["--save-dir", folder, "--max-update", 60, "--tensorboard-logdir", folder / "tb", "--log-format", "json"]
+    log = fairseq(
+        "train", data, *TRAIN, "--criterion", "smt", "--best-checkpoint-metric", "rnn_nll", "--log-interval", 10, *flags
+    )
+    (folder / "log").write_text(log)
+    return folder

@@ -1,0 +1,250 @@
+"""Cells, the sequential rollout and the recurrent language model."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fairseq_smt.core.cells import CELLS, build_cell
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.memory import normalize_memory
+from fairseq_smt.core.rollout import sequential
+
+V, K, D = 11, 3, 8
+SIZES = dict(hidden=16, layers=2, heads=2)
+DTYPES = [torch.float32, torch.bfloat16]
+cells = pytest.mark.parametrize("name", list(CELLS))
+
+
+def make_cell(name):
+    torch.manual_seed(0)
+    return build_cell(name, V, K, D, **SIZES)
+
+
+def make_model(name, **changes):
+    torch.manual_seed(0)
+    return RecurrentLanguageModel(**(dict(vocabulary=V, memory_tokens=K, memory_width=D, cell=name, **SIZES) | changes))
+
+
+def make_tokens(batch=3, length=7, seed=1):
+    return torch.randint(V, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+@cells
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_step_keeps_shape_and_dtype_and_normalises(name, dtype):
+    cell = make_cell(name).to(dtype)
+    memory = normalize_memory(torch.randn(5, K, D)).to(dtype)
+    after = cell(memory, cell.inputs(make_tokens(5, 1)[:, 0]))
+    assert after.shape == memory.shape and after.dtype == dtype
+    rms = after.float().square().mean(-1).sqrt()
+    torch.testing.assert_close(rms, torch.ones(5, K), atol=1e-4 if dtype == torch.float32 else 1e-2, rtol=0)
+
+
+@cells
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 0)], ids=str)
+def test_inputs_add_one_axis(name, shape):
+    inputs = make_cell(name).inputs(torch.zeros(shape, dtype=torch.long))
+    assert inputs.shape[:-1] == shape and inputs.dim() == len(shape) + 1
+
+
+@cells
+def test_step_depends_on_memory_and_token(name):
+    cell = make_cell(name)
+    memory = normalize_memory(torch.randn(2, K, D))
+    out = cell(memory[:1].expand(2, -1, -1), cell.inputs(torch.tensor([1, 2])))
+    assert not torch.allclose(out[0], out[1])
+    out = cell(memory, cell.inputs(torch.tensor([1, 1])))
+    assert not torch.allclose(out[0], out[1])
+
+
+@cells
+def test_sequential_equals_loop_with_gradients(name):
+    cell, tokens = make_cell(name).double(), make_tokens(2, 5)
+    start = torch.randn(2, K, D, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(2, 5, K, D, dtype=torch.double)
+    leaves = [start, *cell.parameters()]
+    memories = sequential(cell, start, cell.inputs(tokens))
+    grads = torch.autograd.grad((memories * weight).sum(), leaves)
+
+    loss, memory = 0, start
+    for t in range(5):
+        memory = cell(memory, cell.inputs(tokens[:, t]))
+        torch.testing.assert_close(memories[:, t], memory)
+        loss = loss + (memory * weight[:, t]).sum()
+    for ours, expected in zip(grads, torch.autograd.grad(loss, leaves), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@cells
+def test_sequential_of_nothing_is_empty(name):
+    cell = make_cell(name)
+    out = sequential(cell, torch.randn(2, K, D), cell.inputs(make_tokens(2, 0)))
+    assert out.shape == (2, 0, K, D)
+
+
+@cells
+def test_model_of_nothing_returns_the_memory_given(name):
+    model, memory = make_model(name), torch.randn(2, K, D)
+    logits, last = model(make_tokens(2, 0), memory)
+    assert logits.shape == (2, 0, V)
+    assert torch.equal(last, memory)
+
+
+@cells
+@pytest.mark.parametrize("readout_hidden", [0, 5])
+def test_forward_equals_step_by_step(name, readout_hidden):
+    model, tokens = make_model(name, readout_hidden=readout_hidden), make_tokens()
+    logits, last = model(tokens)
+    assert logits.shape == (3, 7, V)
+    memory = None
+    for t in range(tokens.shape[1]):
+        step_logits, memory = model.step(tokens[:, t], memory)
+        torch.testing.assert_close(logits[:, t], step_logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(last, memory, atol=1e-5, rtol=1e-5)
+
+
+@cells
+@pytest.mark.parametrize("cut", [0, 1, 4, 7])
+def test_continuing_equals_one_pass(name, cut):
+    model, tokens = make_model(name), make_tokens()
+    logits, last = model(tokens)
+    head, memory = model(tokens[:, :cut])
+    tail, end = model(tokens[:, cut:], memory)
+    torch.testing.assert_close(torch.cat((head, tail), 1), logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(end, last, atol=1e-5, rtol=1e-5)
+
+
+@cells
+def test_lengths_give_memory_after_last_real_token(name):
+    model, tokens = make_model(name), make_tokens(4)
+    lengths = torch.tensor([7, 3, 1, 0])
+    logits, last = model(tokens, lengths=lengths)
+    changed = torch.where(torch.arange(7) < lengths[:, None], tokens, (tokens + 1) % V)
+    other, last_again = model(changed, lengths=lengths)
+    torch.testing.assert_close(last, last_again)
+    for row, n in enumerate(lengths.tolist()):
+        alone, memory = model(tokens[row : row + 1, :n])
+        torch.testing.assert_close(last[row : row + 1], memory, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(logits[row, :n], alone[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(other[row, :n], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@cells
+def test_initial_memory_is_trained(name):
+    model = make_model(name)
+    model(make_tokens())[0].logsumexp(-1).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert model.initial.weight.grad.abs().sum() > 0
+
+
+@cells
+def test_bfloat16_forward_is_finite(name):
+    logits, last = make_model(name).bfloat16()(make_tokens(2, 40))
+    assert logits.dtype == last.dtype == torch.bfloat16
+    assert logits.isfinite().all() and last.isfinite().all()
+
+
+@cells
+@pytest.mark.parametrize("readout_hidden", [0, 5])
+def test_save_load_roundtrip(name, readout_hidden, tmp_path):
+    model = make_model(name, readout_hidden=readout_hidden)
+    model.save(tmp_path / "model.safetensors")
+    loaded = RecurrentLanguageModel.load(tmp_path / "model.safetensors")
+    assert loaded.config == model.config
+    assert torch.equal(loaded(make_tokens())[0], model(make_tokens())[0])
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "truncated", "short header", "missing"])
+def test_load_names_a_damaged_file(damage, tmp_path):
+    path = tmp_path / "model.safetensors"
+    make_model("mlp").save(path)
+    data = path.read_bytes()
+    content = {"garbage": b"garbage" * 50, "empty": b"", "truncated": data[: len(data) // 2], "short header": data[:20]}
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[damage])
+    with pytest.raises(ConfigurationError, match="model.safetensors"):
+        RecurrentLanguageModel.load(path)
+
+
+def test_load_refuses_another_safetensors_file(tmp_path):
+    save_file({"x": torch.ones(2)}, str(tmp_path / "other.safetensors"))
+    with pytest.raises(ConfigurationError, match="other.safetensors"):
+        RecurrentLanguageModel.load(tmp_path / "other.safetensors")
+
+
+@cells
+def test_greedy_equals_argmax_loop(name):
+    model, prompt = make_model(name), make_tokens(3, 4)
+    expected = prompt
+    for _ in range(6):
+        expected = torch.cat((expected, model(expected)[0][:, -1:].argmax(-1)), 1)
+    assert torch.equal(model.generate(prompt, 6, temperature=0), expected[:, 4:])
+    assert torch.equal(model.generate(prompt, 6, temperature=0), model.generate(prompt, 6, temperature=0))
+
+
+@cells
+@pytest.mark.parametrize("options", [dict(top_k=1), dict(top_p=1e-6), dict(top_k=1, top_p=0.5)], ids=str)
+def test_narrow_sampling_equals_greedy(name, options):
+    model, prompt = make_model(name), make_tokens(3, 4)
+    assert torch.equal(model.generate(prompt, 8, **options), model.generate(prompt, 8, temperature=0))
+
+
+@cells
+def test_sampling_repeats_with_the_generator(name):
+    model, prompt = make_model(name), make_tokens(3, 4)
+    runs = [model.generate(prompt, 8, top_k=50, top_p=0.9, generator=torch.Generator().manual_seed(3)) for _ in "ab"]
+    assert torch.equal(*runs)
+    assert runs[0].shape == (3, 8) and 0 <= runs[0].min() and runs[0].max() < V
+
+
+@cells
+def test_generate_continues_from_memory(name):
+    model, prompt = make_model(name), make_tokens(2, 6)
+    memory = model(prompt[:, :4])[1]
+    expected = model.generate(prompt, 5, temperature=0)
+    assert torch.equal(model.generate(prompt[:, 4:], 5, temperature=0, memory=memory), expected)
+
+
+def test_generate_no_steps():
+    assert make_model("mlp").generate(make_tokens(2, 3), 0).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "word"),
+    [
+        (0, {}, "prompt"),
+        (3, dict(top_p=0.0), "top_p"),
+        (3, dict(top_p=1.5), "top_p"),
+        (3, dict(temperature=-1.0), "temperature"),
+        (3, dict(temperature=float("nan")), "temperature"),
+        (3, dict(top_k=-1), "top_k"),
+    ],
+    ids=["empty prompt", "top_p 0", "top_p above 1", "negative temperature", "nan temperature", "negative top_k"],
+)
+def test_generate_refuses(length, options, word):
+    with pytest.raises(ConfigurationError, match=word):
+        make_model("mlp").generate(make_tokens(2, length), 2, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "word"),
+    [
+        ("unknown", {}, "unknown"),
+        *[
+            (name, {size: value}, size.replace("_", "-"))
+            for name in CELLS
+            for size in ("memory_tokens", "memory_width", "hidden")
+            for value in (0, -1)
+        ],
+        ("transformer", dict(heads=0), "heads"),
+        ("transformer", dict(heads=3), "heads"),
+        ("transformer", dict(heads=8), "heads"),
+    ],
+    ids=str,
+)
+def test_bad_sizes_are_refused(name, changes, word):
+    with pytest.raises(ConfigurationError, match=word):
+        make_model(name, **changes)

@@ -1,0 +1,267 @@
+"""Supervised Memory Training on tiny modules."""
+
+import pytest
+import torch
+
+from fairseq_smt.core import losses
+from fairseq_smt.core.batch import Batch, Modules
+from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.future import build_future
+from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.objectives import SupervisedMemoryTraining
+from fairseq_smt.core.teacher import HEADS, Teacher
+
+V, K, D, T = 11, 2, 4, 10
+ONLY_DYNAMICS = dict(future_weight=0, readout_weight=0, trunk_weight=0, uniformity_weight=0, dynamics_weight=1)
+cells = pytest.mark.parametrize("cell", list(CELLS))
+futures = pytest.mark.parametrize("future", ["window", "far"])
+
+
+def make_modules(cell="mlp", head="projection", future="window"):
+    torch.manual_seed(0)
+    return Modules(
+        rnn=RecurrentLanguageModel(V, K, D, cell=cell, hidden=16, layers=1, heads=2),
+        teacher=Teacher(V, K, D, head=head, width=16, layers=1, heads=2),
+        future=build_future(future, V, K, D, width=16, layers=1, heads=2, futures=3),
+    )
+
+
+def parameters(modules):
+    parts = {"rnn": modules.rnn, "teacher": modules.teacher, "future": modules.future}
+    return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
+
+
+def make_batch(lengths=(10, 10, 10, 10), length=T, padding=0):
+    generator = torch.Generator().manual_seed(5)
+    rows = len(lengths)
+    inputs, targets = (torch.randint(V, (rows, length), generator=generator) for _ in range(2))
+    real = torch.arange(length) < torch.tensor(lengths)[:, None]
+    asked = real & (torch.rand(rows, length, generator=generator) < 0.7)
+    inputs = inputs.masked_fill(~real, padding)
+    return Batch(inputs, targets.masked_fill(~real, padding), real, asked, ids=torch.arange(rows) * 3 + 1)
+
+
+def part_of(batch, rows):
+    return Batch(*(getattr(batch, name)[rows] for name in ("inputs", "targets", "real", "asked", "ids", "scored")))
+
+
+def mean(terms, name):
+    total, count = terms.measures[name]
+    return total / count
+
+
+def gradient_size(module):
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
+
+
+@cells
+@pytest.mark.parametrize("head", list(HEADS))
+def test_dynamics_equals_loop_over_all_positions(cell, head):
+    modules, batch = make_modules(cell, head), make_batch()
+    smt = SupervisedMemoryTraining(**ONLY_DYNAMICS, dynamics_positions=0)
+    named = {n: p for n, p in parameters(modules).items() if n.startswith(("rnn", "teacher"))}
+    terms = smt(modules, batch)
+    grads = torch.autograd.grad(terms.loss, list(named.values()), allow_unused=True, materialize_grads=True)
+
+    rnn, loss = modules.rnn, 0
+    labels = modules.teacher.labels(batch.inputs)
+    for b in range(4):
+        memory = rnn.initial(1)
+        for t in range(T):
+            prediction = rnn.cell(memory, rnn.cell.inputs(batch.inputs[b, t][None]))
+            loss = loss + (prediction[0] - labels[b, t]).square().mean() / (4 * T)
+            memory = labels[b, t][None]
+    torch.testing.assert_close(terms.loss, loss)
+    torch.testing.assert_close(mean(terms, "dynamics"), loss.detach())
+    expected = torch.autograd.grad(loss, list(named.values()), allow_unused=True, materialize_grads=True)
+    for name, ours, wanted in zip(named, grads, expected, strict=True):
+        torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@cells
+@futures
+def test_loss_is_the_weighted_sum_of_its_measures(cell, future):
+    modules, batch = make_modules(cell, future=future), make_batch((10, 7, 3, 1))
+    smt = SupervisedMemoryTraining(future_weight=0.3, readout_weight=0.7, trunk_weight=0.2, dynamics_weight=0.6)
+    terms = smt(modules, batch, ramp=0.5)
+    weights = dict(future_nll=0.3, ceiling_nll=0.7, trunk_nll=0.2, dynamics=0.3, uniformity=0.001)
+    torch.testing.assert_close(terms.loss.detach(), sum(w * mean(terms, name) for name, w in weights.items()))
+    assert terms.loss.dtype == torch.float32
+
+
+def test_pursuit_adds_to_the_loss():
+    modules, batch = make_modules(), make_batch()
+    plain = SupervisedMemoryTraining(**ONLY_DYNAMICS)(modules, batch).loss
+    both = SupervisedMemoryTraining(**ONLY_DYNAMICS, pursuit_weight=2.0)(modules, batch).loss
+    assert both > 3 * plain
+
+
+def test_trunk_loss_equals_cross_entropy():
+    modules, batch = make_modules(), make_batch((10, 7, 3, 1))
+    total, count = SupervisedMemoryTraining()(modules, batch).measures["trunk_nll"]
+    logits = modules.teacher.language_model_head(modules.teacher(batch.inputs)[1]).log_softmax(-1)
+    expected = -sum(logits[b, t, batch.targets[b, t]] for b, t in batch.asked.nonzero().tolist())
+    torch.testing.assert_close(total, expected.detach())
+    assert count == batch.asked.sum()
+
+
+@cells
+@futures
+@pytest.mark.parametrize("update", [0, 3])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
+def test_halves_add_up_to_the_whole(cell, future, update, training):
+    modules, batch = make_modules(cell, future=future), make_batch((10, 7, 3, 10))
+    smt = SupervisedMemoryTraining()
+    whole, first, second = (
+        smt(modules, x, update=update, training=training)
+        for x in (batch, part_of(batch, slice(0, 2)), part_of(batch, slice(2, 4)))
+    )
+    names = ["trunk_nll", "dynamics", "ceiling_nll", "ceiling_accuracy", "future_nll"]
+    if not training:
+        names += ["rnn_nll", "rnn_accuracy", "drift_1", "drift_4", "drift_16"]
+    for name in names:
+        for i in range(2):
+            expected = whole.measures[name][i].double()
+            parts = first.measures[name][i].double() + second.measures[name][i].double()
+            torch.testing.assert_close(parts, expected, atol=1e-4, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_updates_draw_other_positions():
+    modules, batch = make_modules(), make_batch()
+    smt = SupervisedMemoryTraining(dynamics_positions=2)
+    assert smt(modules, batch, update=0).loss == smt(modules, batch, update=0).loss
+    assert mean(smt(modules, batch, update=0), "dynamics") != mean(smt(modules, batch, update=1), "dynamics")
+
+
+@cells
+@futures
+@pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
+def test_padding_content_does_not_matter(cell, future, training):
+    modules = make_modules(cell, future=future)
+    smt = SupervisedMemoryTraining(pursuit_weight=1.0)
+    a, b = (smt(modules, make_batch((10, 7, 3, 1), padding=p), training=training) for p in (0, 8))
+    torch.testing.assert_close(a.loss, b.loss)
+    for name, pair in a.measures.items():
+        torch.testing.assert_close(pair, b.measures[name], msg=lambda m, name=name: f"{name}: {m}")
+
+
+@cells
+@futures
+@pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
+@pytest.mark.parametrize(
+    ("lengths", "length"),
+    [((1, 1, 1), 1), ((10,), T), ((1,), 1), ((10, 0, 3), T), ((0, 0), T), ((0,), 1)],
+    ids=["one token", "one row", "one row of one token", "an empty row", "all padding", "one padding token"],
+)
+def test_small_batches_stay_finite(cell, future, training, lengths, length):
+    modules = make_modules(cell, future=future)
+    smt = SupervisedMemoryTraining(pursuit_weight=1.0)
+    terms = smt(modules, make_batch(lengths, length), training=training)
+    terms.loss.backward()
+    assert terms.loss.isfinite()
+    for name, (total, count) in terms.measures.items():
+        assert torch.as_tensor(total).isfinite() and count >= 0, name
+    for name, p in parameters(modules).items():
+        assert p.grad is None or p.grad.isfinite().all(), name
+
+
+@cells
+@pytest.mark.parametrize(("detach", "teacher_learns"), [("none", 1), ("source", 1), ("target", 1), ("both", 0)])
+def test_detach_stops_the_teachers_gradient(cell, detach, teacher_learns):
+    modules, batch = make_modules(cell), make_batch()
+    SupervisedMemoryTraining(**ONLY_DYNAMICS, detach=detach)(modules, batch).loss.backward()
+    assert (gradient_size(modules.teacher) > 0) == bool(teacher_learns)
+    assert gradient_size(modules.rnn.cell) > 0
+    assert modules.rnn.initial.weight.grad.abs().sum() > 0
+    assert gradient_size(modules.rnn.readout) == 0
+    assert gradient_size(modules.future) == 0
+
+
+@pytest.mark.parametrize("detach", ["none", "source", "target", "both"])
+def test_detach_keeps_the_value_and_the_cells_gradient(detach):
+    batch, results = make_batch(), []
+    for option in ("none", detach):
+        modules = make_modules()
+        loss = SupervisedMemoryTraining(**ONLY_DYNAMICS, detach=option)(modules, batch).loss
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in modules.rnn.cell.parameters())])
+    torch.testing.assert_close(*results)
+
+
+def test_detach_sides_add_up():
+    """The teacher's gradient is that through the source plus that through the target."""
+    batch, gradients = make_batch(), {}
+    for detach in ("none", "source", "target"):
+        modules = make_modules()
+        SupervisedMemoryTraining(**ONLY_DYNAMICS, detach=detach)(modules, batch).loss.backward()
+        gradients[detach] = modules.teacher.head.projection.weight.grad
+    torch.testing.assert_close(gradients["source"] + gradients["target"], gradients["none"], atol=1e-6, rtol=1e-4)
+
+
+@cells
+def test_validation_scores_the_rnn_on_its_own_memories(cell):
+    modules, batch = make_modules(cell), make_batch((10, 7, 3, 1))
+    smt = SupervisedMemoryTraining()
+    terms, again = (smt(modules, batch, training=False) for _ in "ab")
+    assert torch.equal(terms.loss, again.loss)
+    assert list(terms.measures) == list(again.measures)
+    for name, (total, count) in terms.measures.items():
+        assert total == again.measures[name][0] and count == again.measures[name][1], name
+
+    logits = modules.rnn(batch.inputs)[0].detach()
+    expected = -logits.log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0][batch.asked].mean()
+    torch.testing.assert_close(mean(terms, "rnn_nll"), expected)
+    accuracy = (logits.argmax(-1) == batch.targets)[batch.asked].float().mean()
+    torch.testing.assert_close(mean(terms, "rnn_accuracy"), accuracy)
+
+    error = losses.squared_error(modules.rnn.unroll(batch.inputs), modules.teacher.labels(batch.inputs)).detach()
+    torch.testing.assert_close(mean(terms, "drift_1"), error[:, 0].mean())
+    torch.testing.assert_close(mean(terms, "drift_4"), error[:2, 3].mean())
+    assert terms.measures["drift_16"][1] == 0 and terms.measures["drift_64"][1] == 0
+    assert "drift_256" not in terms.measures
+
+
+def test_validation_scores_the_readout_at_every_scored_position():
+    modules, batch = make_modules(), make_batch()
+    batch.scored = batch.asked & (torch.arange(T) % 2 == 0)
+    terms = SupervisedMemoryTraining()(modules, batch, training=False)
+    logits = modules.rnn.readout(modules.teacher.labels(batch.inputs)).detach()
+    expected = -logits.log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0][batch.scored].mean()
+    torch.testing.assert_close(mean(terms, "ceiling_nll"), expected)
+    assert terms.measures["rnn_nll"][1] == terms.measures["ceiling_nll"][1] == batch.scored.sum()
+
+
+@futures
+@pytest.mark.parametrize("lengths", [(10, 7), (10,), (0, 0)], ids=str)
+def test_measures_have_the_same_names_on_every_update(future, lengths):
+    modules, smt = make_modules(future=future), SupervisedMemoryTraining()
+    names = {tuple(sorted(smt(modules, make_batch(lengths), update=update).measures)) for update in (0, 1, 10)}
+    assert len(names) == 1
+    assert names.pop() == tuple(sorted(SupervisedMemoryTraining()(make_modules(), make_batch()).measures))
+
+
+@cells
+@futures
+def test_every_parameter_is_trained(cell, future):
+    modules = make_modules(cell, future=future)
+    SupervisedMemoryTraining()(modules, make_batch()).loss.backward()
+    for name, p in parameters(modules).items():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        (dict(detach="sideways"), "--dynamics-detach"),
+        (dict(future_positions=0), "--future-positions"),
+        (dict(readout_positions=0), "--readout-positions"),
+        (dict(uniformity_tokens=0), "--uniformity-tokens"),
+        (dict(diagnostics_interval=0), "--diagnostics-interval"),
+        (dict(dynamics_positions=-1), "--dynamics-positions"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused(changes, flag):
+    with pytest.raises(ConfigurationError, match=flag):
+        SupervisedMemoryTraining(**changes)

@@ -1,0 +1,188 @@
+"""The teacher's labels and the future predictors: what may depend on what."""
+
+import pytest
+import torch
+
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.future import build_future
+from fairseq_smt.core.random import keyed_uniform
+from fairseq_smt.core.teacher import HEADS, Teacher
+
+V, K, D, T = 11, 3, 8, 12
+DTYPES = [torch.float32, torch.float64]
+heads = pytest.mark.parametrize("head", list(HEADS))
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def make_teacher(head="projection", dtype=torch.float32, **changes):
+    torch.manual_seed(0)
+    return Teacher(V, K, D, **(dict(head=head, width=16, layers=2, heads=2) | changes)).to(dtype)
+
+
+def make_tokens(batch=3, length=T, seed=1):
+    return torch.randint(V, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def make_future(name, futures=4):
+    torch.manual_seed(0)
+    return build_future(name, V, K, D, width=16, layers=2, heads=2, futures=futures)
+
+
+def lengths_to_mask(*lengths):
+    return torch.arange(T) < torch.tensor(lengths)[:, None]
+
+
+def draws(batch, n, stream=0):
+    return keyed_uniform(1, 2, stream, torch.arange(batch), n)
+
+
+@heads
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16], ids=str)
+def test_labels_have_rms_one(head, dtype):
+    labels, hidden = make_teacher(head, dtype)(make_tokens())
+    assert labels.shape == (3, T, K, D) and hidden.shape == (3, T, 16) and labels.dtype == dtype
+    rms = labels.float().square().mean(-1).sqrt()
+    torch.testing.assert_close(rms, torch.ones(3, T, K), atol=1e-2 if dtype == torch.bfloat16 else 1e-3, rtol=0)
+
+
+@heads
+@dtypes
+@pytest.mark.parametrize("t", [0, 1, 5, T - 2])
+def test_labels_are_causal(head, dtype, t):
+    teacher, tokens = make_teacher(head, dtype), make_tokens()
+    labels = teacher.labels(tokens)
+    changed = tokens.clone()
+    changed[:, t + 1 :] = (changed[:, t + 1 :] + 1) % V
+    other = teacher.labels(changed)
+    torch.testing.assert_close(other[:, : t + 1], labels[:, : t + 1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(teacher.labels(tokens[:, : t + 1]), labels[:, : t + 1], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(other[:, t + 1], labels[:, t + 1], atol=1e-3)
+
+
+@heads
+def test_labels_reach_back_to_the_first_token(head):
+    teacher, tokens = make_teacher(head, torch.float64), make_tokens()
+    changed = tokens.clone()
+    changed[:, 0] = (changed[:, 0] + 1) % V
+    assert (teacher.labels(tokens)[:, -1] - teacher.labels(changed)[:, -1]).abs().amax() > 1e-8
+
+
+@heads
+def test_padding_leaves_labels_untouched(head):
+    teacher, tokens = make_teacher(head), make_tokens()
+    padded = torch.cat((tokens, torch.zeros(3, 5, dtype=torch.long)), 1)
+    torch.testing.assert_close(teacher.labels(padded)[:, :T], teacher.labels(tokens), atol=1e-5, rtol=1e-5)
+
+
+@heads
+def test_rows_do_not_mix(head):
+    teacher, tokens = make_teacher(head), make_tokens()
+    torch.testing.assert_close(teacher.labels(tokens)[1:2], teacher.labels(tokens[1:2]), atol=1e-5, rtol=1e-5)
+
+
+@heads
+def test_gradient_reaches_every_parameter(head):
+    teacher = make_teacher(head)
+    labels, hidden = teacher(make_tokens())
+    ((labels * torch.randn_like(labels)).sum() + teacher.language_model_head(hidden).logsumexp(-1).sum()).backward()
+    for name, parameter in teacher.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    "changes", [dict(head="unknown"), dict(layers=0), dict(heads=0), dict(heads=3), dict(heads=16)], ids=str
+)
+def test_bad_sizes_are_refused(changes):
+    with pytest.raises(ConfigurationError, match="--"):
+        make_teacher(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("unknown", {}),
+        ("window", dict(futures=-1)),
+        ("window", dict(layers=0)),
+        ("window", dict(heads=3)),
+        ("far", dict(futures=0)),
+    ],
+    ids=str,
+)
+def test_bad_predictor_sizes_are_refused(name, changes):
+    with pytest.raises(ConfigurationError, match="--"):
+        build_future(name, V, K, D, **(dict(width=16, layers=1, heads=2, futures=2) | changes))
+
+
+@pytest.mark.parametrize("futures", [1, 4, 0])
+def test_window_logits_see_memory_and_tokens_up_to_their_target(futures):
+    future, tokens = make_future("window", futures), make_tokens(2)
+    t = torch.tensor([[0, 3], [2, 5]])
+    s, _ = future.targets_for(t, torch.ones_like(tokens, dtype=torch.bool), draws(2, 0))
+    memory = torch.randn(2, 2, K, D)
+    logits = future(memory, tokens, t, s)
+    assert logits.shape == (*s.shape, V)
+    for changed_at in range(T):
+        changed = tokens.clone()
+        changed[:, changed_at] = (changed[:, changed_at] + 1) % V
+        moved = (future(memory, changed, t, s) - logits).abs().amax(-1)
+        blind = (s < changed_at) | (t >= changed_at)[..., None]
+        assert moved[blind].sum() < 1e-5
+        assert (moved[(s == changed_at) & ~blind] > 1e-4).all()
+    assert ((future(memory.flip(1), tokens, t, s) - logits).abs().amax(-1) > 1e-4).all()
+
+
+def test_far_logits_see_the_last_inputs_after_t_only():
+    future, tokens = make_future("far", 3), make_tokens(2)
+    t = torch.tensor([[0, 4], [2, 7]])
+    s = torch.tensor([[[0, 5, 11], [4, 6, 11]], [[2, 3, 10], [7, 8, 11]]])
+    memory = torch.randn(2, 2, K, D)
+    logits = future(memory, tokens, t, s)
+    assert logits.shape == (2, 2, 3, V) and logits.isfinite().all()
+    for changed_at in range(T):
+        changed = tokens.clone()
+        changed[:, changed_at] = (changed[:, changed_at] + 1) % V
+        moved = (future(memory, changed, t, s) - logits).abs().amax(-1)
+        seen = (changed_at > t[..., None]) & (changed_at <= s) & (changed_at > s - future.WINDOW)
+        assert moved[~seen].sum() < 1e-6
+        assert (moved[seen] > 1e-5).all()
+    assert ((future(memory.flip(1), tokens, t, s) - logits).abs().amax(-1) > 1e-5).all()
+
+
+@pytest.mark.parametrize(("name", "futures"), [("window", 3), ("window", 0), ("window", 50), ("far", 1), ("far", 5)])
+def test_targets_for_returns_asked_targets_only(name, futures):
+    future = make_future(name, futures)
+    real = lengths_to_mask(12, 7, 3, 1, 0)
+    asked = real & (torch.rand(5, T, generator=torch.Generator().manual_seed(0)) < 0.5)
+    t, eligible = future.positions(real, asked, draws(5, 6))
+    s, valid = future.targets_for(t, asked, draws(5, 6 * futures, stream=1))
+    assert s.shape == valid.shape and s.shape[:2] == t.shape
+    valid = valid & eligible[..., None]
+    assert asked[torch.arange(5)[:, None, None], s][valid].all()
+    assert (s >= t[..., None])[valid].all()
+    assert real[torch.arange(5)[:, None], t][eligible].all()
+    assert not valid[4].any()
+
+
+@pytest.mark.parametrize("futures", [1, 3, 7])
+def test_window_fits_into_the_real_part(futures):
+    future, real = make_future("window", futures), lengths_to_mask(12, 8, 7)
+    t, eligible = future.positions(real, real, draws(3, 40))
+    s, valid = future.targets_for(t, real, draws(3, 0))
+    assert eligible.all() and valid.all()
+    assert torch.equal(s, t[..., None] + torch.arange(futures))
+
+
+def test_no_limit_goes_to_the_end_of_the_block():
+    future, asked = make_future("window", 0), torch.ones(2, T, dtype=torch.bool)
+    t = torch.tensor([[0, 5], [11, 3]])
+    s, valid = future.targets_for(t, asked, draws(2, 0))
+    assert torch.equal(valid.sum(-1), T - t)
+    assert torch.equal(s[0, 1][valid[0, 1]], torch.arange(5, T))
+
+
+def test_far_draws_every_target_sooner_or_later():
+    future, asked = make_future("far", 400), torch.zeros(1, T, dtype=torch.bool)
+    asked[0, [2, 5, 9]] = True
+    s, valid = future.targets_for(torch.tensor([[4]]), asked, draws(1, 400))
+    assert valid.all() and set(s.flatten().tolist()) == {5, 9}
