@@ -23,7 +23,7 @@ def register() -> None:
         if error.name != "fairseq":
             raise
         raise ConfigurationError(
-            "fairseq is not installed: run `pip install ve-fairseq` (Python 3.11 or 3.12); fairseq_smt.core works without it."
+            "fairseq is not installed: run `pip install ve-fairseq` (Python 3.11 or 3.12); only fairseq_smt.core works without."
         ) from None
 
     global _registered
@@ -35,5 +35,5 @@ def register() -> None:
 
 
 _registered = False
-if "fairseq" in sys.modules:
+if sys.modules.get("fairseq"):
     register()

@@ -1,4 +1,4 @@
-"""What fairseq needs on today's torch: the plain containers of its checkpoints, allowed in `torch.load(weights_only=True)`.
+"""What fairseq needs on today's torch: its checkpoints' plain containers, allowed in `torch.load(weights_only=True)`.
 
 Without them the second and later processes of a distributed run cannot resume (they unpickle the checkpoint that the
 first one broadcasts). Every entry is a container or a scalar type: loading one executes nothing.

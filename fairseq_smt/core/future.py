@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, gelu, rotary_table
 from fairseq_smt.core.random import draw_positions, take
 
@@ -33,7 +33,6 @@ class WindowPredictor(nn.Module):
     ):
         super().__init__()
         require(futures >= 0, f"--futures must not be negative, got {futures}.")
-        require(layers > 0, f"--future-layers must be positive, not {layers}.")
         self.futures = futures
         self.memory_in = nn.Linear(memory_width, width)
         self.embedding = nn.Embedding(vocabulary, width)
@@ -149,6 +148,7 @@ def build_future(
         ConfigurationError: for an unknown name or a size that cannot work.
     """
     require(name in ("window", "far"), f"--future {name} is unknown; choose one of window, far.")
+    require_positive(future_width=width, future_layers=layers)
     if name == "far":
         return FarPredictor(vocabulary, memory_tokens, memory_width, width=width, futures=futures)
     return WindowPredictor(vocabulary, memory_width, width=width, layers=layers, heads=heads, futures=futures)

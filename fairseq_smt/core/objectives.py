@@ -18,7 +18,7 @@ from torch import Tensor
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.diagnostics import effective_rank, horizons, label_variance
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.random import draw_positions, take
 
 DETACH = ("none", "source", "target", "both")
@@ -60,9 +60,8 @@ class SupervisedMemoryTraining:
         require(
             self.detach in DETACH, f"--dynamics-detach {self.detach} is unknown; choose one of {', '.join(DETACH)}."
         )
-        for name in ("future_positions", "readout_positions", "uniformity_tokens", "diagnostics_interval"):
-            value = getattr(self, name)
-            require(value > 0, f"--{name.replace('_', '-')} must be positive, not {value}.")
+        positive = ("future_positions", "readout_positions", "uniformity_tokens", "diagnostics_interval")
+        require_positive(**{name: getattr(self, name) for name in positive})
         require(self.dynamics_positions >= 0, "--dynamics-positions must not be negative; 0 means every position.")
 
     def __call__(
@@ -136,8 +135,11 @@ class SupervisedMemoryTraining:
         self, modules: Modules, batch: Batch, labels: Tensor, draw: Draws, terms: Terms, ramp: float
     ) -> tuple[Tensor, Tensor]:
         """Add the dynamics losses of drawn transitions; return their labels (B, n, K, d) and which are real (B, n)."""
-        n = self.dynamics_positions or batch.inputs.shape[1]
-        positions, mask = draw_positions(batch.real, draw("dynamics", n))
+        if self.dynamics_positions:
+            positions, mask = draw_positions(batch.real, draw("dynamics", self.dynamics_positions))
+        else:
+            positions = torch.arange(labels.shape[1], device=labels.device).expand(labels.shape[:2])
+            mask = batch.real
         label = take(labels, positions)
         initial = modules.rnn.initial(len(labels)).to(labels.dtype)
         source = take(torch.cat((initial[:, None], labels[:, :-1]), dim=1), positions)

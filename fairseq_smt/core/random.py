@@ -1,4 +1,4 @@
-"""Draws that depend on (seed, update, sample id) only, so that they are the same however a batch is split over processes.
+"""Draws that depend on (seed, update, sample id) only: the same however a batch is split over processes.
 
 A counter-based generator: the splitmix64 mixing function applied to the key. It has no state to save or to synchronise,
 runs vectorised on any device, and gives the same numbers on all of them.
@@ -59,7 +59,7 @@ def draw_positions(mask: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """
     count = mask.sum(1, keepdim=True)
     n = uniform.shape[1]
-    strata = (torch.arange(n, device=mask.device) + uniform) / n
+    strata = (torch.arange(n, device=mask.device) + uniform.double()) / n
     rank = (strata * count).long().clamp(max=(count - 1).clamp(min=0))
     eligible_first = torch.argsort(~mask, dim=1, stable=True)
     return eligible_first.gather(1, rank), (count > 0).expand_as(rank)

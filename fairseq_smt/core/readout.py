@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from fairseq_smt.core.errors import require
 from fairseq_smt.core.layers import gelu
 
 
@@ -14,6 +15,7 @@ class Readout(nn.Module):
 
     def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, hidden: int = 0):
         super().__init__()
+        require(hidden >= 0, f"--readout-hidden must not be negative, got {hidden}.")
         size = memory_tokens * memory_width
         self.hidden = nn.Linear(size, hidden) if hidden else None
         self.out = nn.Linear(hidden or size, vocabulary)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.memory import normalize_memory
 
@@ -12,7 +12,8 @@ class Trunk(nn.Module):
 
     def __init__(self, vocabulary: int, width: int, layers: int, heads: int, convolution: int = 4):
         super().__init__()
-        require(layers > 0, f"--trunk-layers must be positive, not {layers}.")
+        require_positive(trunk_layers=layers, trunk_width=width)
+        require(convolution >= 0, f"--trunk-convolution must not be negative, got {convolution}.")
         self.embedding = nn.Embedding(vocabulary, width)
         self.blocks = nn.ModuleList(
             Block(width, heads, causal=True, convolution=convolution, what="trunk") for _ in range(layers)
@@ -80,7 +81,8 @@ class Teacher(nn.Module):
         Padding must lie on the right: it leaves the labels of the positions before it untouched.
 
         Returns:
-            labels (B, T, K, d), where labels[:, t] depends on tokens[:, :t + 1] only, and the trunk's hidden states (B, T, D).
+            labels (B, T, K, d), where labels[:, t] depends on tokens[:, :t + 1] only, and the trunk's hidden states
+            (B, T, D).
         """
         hidden = self.trunk(tokens)
         return self.head(hidden), hidden

@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass, field, fields
 from functools import partial
 
-import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
 from fairseq_smt.core.objectives import DETACH, SupervisedMemoryTraining
-from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.errors import require
 
 BITS = 1 / math.log(2)
 """Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
@@ -103,12 +102,12 @@ class SmtCriterion(FairseqCriterion):
     def _check(self, model) -> None:
         require(
             model.teacher is not None,
-            "--criterion smt trains a teacher: remove --memory-head none, or use --criterion cross_entropy, which is BPTT.",
+            "--criterion smt trains a teacher: remove --memory-head none, or use --criterion cross_entropy (BPTT).",
         )
         futures = model.future.futures
         require(
             futures <= self.tokens_per_sample,
-            f"--futures {futures} is longer than a block: it must not exceed --tokens-per-sample {self.tokens_per_sample}.",
+            f"--futures {futures} is longer than a block: --tokens-per-sample is {self.tokens_per_sample}.",
         )
 
     @staticmethod

@@ -185,8 +185,8 @@ class SmtLanguageModel(BaseFairseqModel):
             name = different[0]
             shapes = [tuple(s[name].shape) if name in s else "absent" for s in (state, own)]
             raise ConfigurationError(
-                f"the checkpoint is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give the "
-                "--arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
+                f"the checkpoint is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give "
+                "the --arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
             )
 
 

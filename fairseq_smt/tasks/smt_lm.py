@@ -1,4 +1,4 @@
-"""Task `smt_lm`: fairseq's language modelling on future targets, for models that start from a memory before any input."""
+"""Task `smt_lm`: fairseq's language modelling on future targets, from a memory before any input."""
 
 import hashlib
 import logging
@@ -60,7 +60,7 @@ class SmtLanguageModelingTask(LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Raises:
-        ConfigurationError: for self or past targets, missing data, an empty vocabulary, or a checkpoint of another vocabulary.
+        ConfigurationError: for self or past targets, missing data, or a truncated output vocabulary.
     """
 
     def __init__(self, args, dictionary, output_dictionary=None, targets=None):

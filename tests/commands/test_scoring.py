@@ -65,7 +65,7 @@ def hypotheses(log: str) -> dict[int, tuple[float, list[float]]]:
 
 
 def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
-    """A hypothesis forced onto the text of its block has, symbol by symbol, the probabilities that eval-lm gives them."""
+    """A hypothesis forced onto the text of its block gives each symbol the probability that eval-lm gives it."""
     common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 4]
     generated = fairseq(
         "generate",

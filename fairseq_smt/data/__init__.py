@@ -1,0 +1,1 @@
+"""Data of the project's own: generators of synthetic probes."""
