@@ -23,7 +23,7 @@ def register() -> None:
         if error.name != "fairseq":
             raise
         raise ConfigurationError(
-            "fairseq is not installed: run `pip install ve-fairseq` (Python 3.11 or 3.12); only fairseq_smt.core works without."
+            "fairseq is not installed: run `pip install ve-fairseq`; only fairseq_smt.core works without it."
         ) from None
 
     global _registered

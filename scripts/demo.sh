@@ -37,17 +37,7 @@ train() {
         --validate-interval-updates $(((updates + 3) / 4)) --best-checkpoint-metric rnn_nll --no-epoch-checkpoints \
         --save-interval-updates $(((updates + 3) / 4)) --keep-interval-updates 1 --save-dir "$run/checkpoints" \
         --tensorboard-logdir "$run/tensorboard" --log-format simple --log-interval 100 --num-workers 1 --cpu 2>&1 |
-        tee "$run/train.log" | progress
-}
-
-progress() { # one line per report: updates, and the losses that matter, in bits per character
-    grep --line-buffered -E '\| (train_inner|valid) \||rror|done training' |
-        sed -uE 's/^[^|]*\| INFO \| //; s/fairseq_cli.train \| //' |
-        awk '{ out = $1
-            if (!/num_updates/) { print; fflush(); next }
-            gsub(/=/, " "); gsub(/,/, "")
-            for (i = 1; i < NF; i++) if ($i ~ /^(num_updates|trunk_nll|future_nll|ceiling_nll|rnn_nll|one_step_error|wall)$/) out = out "  " $i " " $(i + 1)
-            print out; fflush() }'
+        tee "$run/train.log" | python scripts/progress.py
 }
 
 score() { # score NAME MODEL_OVERRIDES

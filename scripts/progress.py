@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Read the simple log of fairseq-train from stdin; print a short line per report with the losses that matter, in bits."""
+
+import re
+import sys
+
+SHOWN = ("num_updates", "trunk_nll", "future_nll", "ceiling_nll", "rnn_nll", "one_step_error", "wall")
+
+for line in sys.stdin:
+    report = re.search(r"\| (train_inner|valid) \|", line)
+    if report:
+        found = dict(re.findall(r"(\w+)[= ]([\d.]+)(?=,| \||$)", line.rstrip()))
+        shown = "  ".join(f"{name} {found[name]}" for name in SHOWN if name in found)
+        print(f"{report.group(1):11} {shown}", flush=True)
+    elif "rror" in line or "done training" in line:
+        print(line.rstrip(), flush=True)
