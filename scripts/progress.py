@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Read the simple log of fairseq-train from stdin; print a short line per report with the losses that matter, in bits."""
+"""Read the simple log of fairseq-train from stdin; print a short line per report, losses in bits."""
 
 import re
 import sys

@@ -60,17 +60,17 @@ def test_eval_lm_warns_of_other_blocks_than_in_training(data, trained):
 def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
     """A hypothesis forced onto the text of its block gives each symbol the probability that eval-lm gives it."""
     common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 1]
-    length = ["--beam", 3, "--max-len-b", 40, "--num-shards", 60, "--shard-id", 1]
+    length = ["--beam", 3, "--max-len-b", 40, "--distributed-world-size", 40, "--distributed-rank", 2]
     generated = fairseq("generate", data, *BLOCKS, *common, *length)
     scored = fairseq("eval-lm", data, *BLOCKS, *common, "--output-word-probs")
     expected = {
         int(i): [float(x) / math.log(2) for x in re.findall(r"\[(-?[\d.]+)\]", line)]
-        for i, line in re.findall(r"fairseq_cli.eval_lm \| (\d+) (.*)$", scored, re.M)
+        for i, line in re.findall(r"fairseq_cli.eval_lm:(\d+) (.*)$", scored, re.M)
     }
     found = {int(i): list(map(float, p.split())) for i, p in re.findall(r"^P-(\d+)\t(.*)$", generated, re.M)}
     assert found
     for i, positions in found.items():
-        # The prompt is the block's source after bos: the symbol before the block, then the block but for its last symbol.
+        # The prompt is the source after bos: the symbol before the block, then the block without its last symbol.
         assert len(expected[i]) == 32
         assert positions[1:32] == pytest.approx(expected[i][:31], abs=2e-4)
 
@@ -86,10 +86,19 @@ def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
 )
 def test_generate(data, trained, flags):
     common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 4, *ALONE]
-    length = ["--prefix-size", 5, "--min-len", 20, "--max-len-b", 20, "--num-shards", 40, "--shard-id", 1]
+    length = [
+        "--prefix-size",
+        5,
+        "--min-len",
+        20,
+        "--max-len-b",
+        20,
+        "--distributed-world-size",
+        40,
+        "--distributed-rank",
+        2,
+    ]
     log = fairseq("generate", data, *BLOCKS, *common, *length, *flags)
     found = re.findall(r"^H-\d+\t[^\t]+\t(.*)$", log, re.M)
     lengths = [len(text.split()) for text in found]
-    assert (
-        lengths and max(lengths) == 20 and lengths.count(20) > len(lengths) / 2
-    )  # a prompt that holds an eos ends there
+    assert lengths and max(lengths) == 20 and lengths.count(20) > len(lengths) / 2
