@@ -29,5 +29,5 @@ setup(
         "tqdm",
         "matplotlib",
     ],
-    extras_require={"dev": ["pytest", "hypothesis", "ruff"]},
+    extras_require={"dev": ["pytest", "pytest-xdist", "hypothesis", "ruff"]},
 )
