@@ -4,13 +4,14 @@ import math
 from dataclasses import dataclass, field, fields
 from functools import partial
 
+import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
 from fairseq_smt.core.objectives import DETACH, SupervisedMemoryTraining
-from fairseq_smt.errors import require
+from fairseq_smt.errors import ConfigurationError, require
 
 BITS = 1 / math.log(2)
 """Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
@@ -87,6 +88,7 @@ class SmtCriterion(FairseqCriterion):
         batch = self.task.batch_of(sample)
         objective = partial(self.objective, batch=batch, update=update, ramp=ramp, training=training)
         terms = model(**sample["net_input"], objective=objective)
+        self._check_finite(model, terms)
 
         tokens = int(sample["ntokens"])
         log = {
@@ -108,6 +110,18 @@ class SmtCriterion(FairseqCriterion):
         require(
             futures <= self.tokens_per_sample,
             f"--futures {futures} is longer than a block: --tokens-per-sample is {self.tokens_per_sample}.",
+        )
+
+    @staticmethod
+    def _check_finite(model, terms) -> None:
+        """Stop on a loss that is not finite; in fp16 fairseq's loss scaler skips such updates by itself."""
+        fp16 = torch.is_autocast_enabled() or any(p.dtype == torch.float16 for p in model.parameters())
+        if fp16 or torch.isfinite(terms.loss):
+            return
+        broken = [name for name, (total, _) in terms.measures.items() if not torch.isfinite(total)]
+        raise ConfigurationError(
+            f"the loss is not finite ({', '.join(broken) or 'sum of the terms'}): lower --lr, raise warm-up or set "
+            "--clip-norm, and restart from the last checkpoint."
         )
 
     @staticmethod

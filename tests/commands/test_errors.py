@@ -30,6 +30,12 @@ def test_wrong_flags(data, tmp_path, flags, sentence):
     assert sentence in output and "Traceback" not in output
 
 
+def test_loss_that_is_not_finite(data, tmp_path):
+    flags = ["--save-dir", tmp_path, "--lr", "1e30", "--max-update", 20]
+    output = fairseq("train", data, *SMT, *flags, ok=False)
+    assert "the loss is not finite" in output and "Traceback" not in output
+
+
 def test_missing_data_folder(tmp_path):
     output = fairseq("train", tmp_path / "absent", *SMT, "--save-dir", tmp_path, ok=False)
     assert "absent/dict.txt does not exist" in output and "Traceback" not in output
