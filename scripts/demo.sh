@@ -67,13 +67,13 @@ stage generate generate
 loss() { sed -nE 's/.*Loss \(base 2\): ([0-9.]+).*/\1/p' "$run/score-$1.log"; }
 echo
 echo "Bits per character on the test plays, all rows on the same blocks of 128:"
-printf '  %-44s %s\n' "unigram" "$(awk '/unigram/{print $2}' "$run/ngrams.txt")" \
+printf '  %-48s %s\n' "unigram" "$(awk '/unigram/{print $2}' "$run/ngrams.txt")" \
     "bigram" "$(awk '/bigram/{print $2}' "$run/ngrams.txt")" \
     "RNN alone, unrolled from its initial memory" "$(loss rnn)" \
     "ceiling: its readout on the teacher's memories" "$(loss ceiling)"
 echo "Seconds:"
 for name in prepare baselines train score-rnn score-ceiling generate; do
-    printf '  %-44s %s\n' "$name" "$(cat "$run/$name.seconds")"
+    printf '  %-48s %s\n' "$name" "$(cat "$run/$name.seconds")"
 done
 echo "Checkpoint:  $run/checkpoints/checkpoint_best.pt"
 echo "Sample:      $run/sample.txt"

@@ -12,5 +12,5 @@ for line in sys.stdin:
         found = dict(re.findall(r"(\w+)[= ]([\d.]+)(?=,| \||$)", line.rstrip()))
         shown = "  ".join(f"{name} {found[name]}" for name in SHOWN if name in found)
         print(f"{report.group(1):11} {shown}", flush=True)
-    elif "rror" in line or "done training" in line:
+    elif re.search(r"Error\b|error: |done training", line):
         print(line.rstrip(), flush=True)
