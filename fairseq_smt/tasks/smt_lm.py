@@ -112,6 +112,18 @@ class SmtLanguageModelingTask(LanguageModelingTask):
             dataset.bos_predicts_bos = True
         return super().eval_lm_dataloader(dataset, **kwargs)
 
+    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+        """Generate; a prompt from the start of a document begins with eos, which the generator takes for an end."""
+        bos, eos = self.source_dictionary.bos(), self.source_dictionary.eos()
+        if self.args.add_bos_token:
+            if prefix_tokens is None:
+                prefix_tokens = sample["net_input"]["src_tokens"]
+                if prefix_tokens.nelement() and prefix_tokens[:, 0].eq(bos).all():
+                    prefix_tokens = prefix_tokens[:, 1:]
+            prefix_tokens = prefix_tokens.clone()
+            prefix_tokens[:, :1][prefix_tokens[:, :1] == eos] = bos
+        return super().inference_step(generator, models, sample, prefix_tokens, constraints)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare with the checkpoint's blocks; fairseq calls this for scoring and generation."""
         for flag in BLOCK_FLAGS:
