@@ -159,10 +159,9 @@ class SmtLanguageModel(BaseFairseqModel):
         Raises:
             ConfigurationError: when the checkpoint is of another model, vocabulary or size.
         """
-        state_dict = dict(state_dict)
-        self._check_checkpoint(state_dict)
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
+        self._check_checkpoint(state_dict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
     def _check_checkpoint(self, state: dict[str, Any]) -> None:
@@ -178,9 +177,7 @@ class SmtLanguageModel(BaseFairseqModel):
                 "the checkpoint has no teacher: add --memory-head none (in scoring and generation, "
                 "--model-overrides \"{'memory_head': 'none'}\")."
             )
-        expected = {k for k in own if self.teacher is not None or not k.startswith(("teacher.", "future."))}
-        given = {k for k in state if self.teacher is not None or not k.startswith(("teacher.", "future."))}
-        different = sorted(expected ^ given) or sorted(k for k in expected if own[k].shape != state[k].shape)
+        different = sorted(own.keys() ^ state.keys()) or sorted(k for k in own if own[k].shape != state[k].shape)
         if different:
             name = different[0]
             shapes = [tuple(s[name].shape) if name in s else "absent" for s in (state, own)]
