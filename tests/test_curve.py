@@ -1,7 +1,7 @@
 """The loss curve of the tiny recipe, recorded when the first version was finished: refactoring must not move it.
 
-On the machine and torch that recorded it the curve is compared to the bit, elsewhere to rounding. After a change that is
-meant to move it: python -m tests.test_curve
+On the machine and torch that recorded it the curve is compared to the bit, elsewhere to rounding. After a change that
+is meant to move it: python -m tests.test_curve
 """
 
 import argparse
@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
 
 
 def curve() -> list[float]:
-    """Losses of 20 updates of `smt_lm_tiny` under criterion `smt`, through the adapters but without fairseq's trainer."""
+    """Losses of 20 updates of `smt_lm_tiny` with criterion `smt`, through the adapters but not fairseq's trainer."""
     import fairseq  # noqa: F401
     from fairseq.data import Dictionary
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fairseq_smt.core import losses
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.random import keyed_uniform
-from fairseq_smt.core.teacher import Teacher
+from fairseq_smt.core.teacher import CausalTeacher, WindowTeacher
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Modules:
     """What an objective works on; `teacher` and `future` are None for an RNN that stands alone."""
 
     rnn: RecurrentLanguageModel
-    teacher: Teacher | None = None
+    teacher: CausalTeacher | WindowTeacher | None = None
     future: nn.Module | None = None
 
 

@@ -55,7 +55,35 @@ class TransformerCell(nn.Module):
         return normalize_memory(x[:, : memory.shape[1]])
 
 
-CELLS = {"mlp": MLPCell, "transformer": TransformerCell}
+class GRUCell(nn.Module):
+    """A gated recurrent unit over the flattened memory, RMS-normalised: m' = RMS((1 - z) n + z m).
+
+    The gates are those of Cho et al. (2014) in torch's form, n = tanh(W_n x + r (U_n m)). Without the normalisation the
+    memory shrinks into the middle of tanh's range and the labels follow it (the paper's collapse).
+    """
+
+    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, hidden: int, **_: int):
+        super().__init__()
+        size = memory_tokens * memory_width
+        self.embedding = nn.Embedding(vocabulary, hidden)
+        self.token_in = nn.Linear(hidden, 3 * size)
+        self.memory_in = nn.Linear(size, 3 * size)
+
+    def inputs(self, tokens: Tensor) -> Tensor:
+        """(...) token ids → (..., 3·K·d), the token's part of the reset, update and new gates."""
+        return self.token_in(self.embedding(tokens))
+
+    def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
+        """(N, K, d), (N, 3·K·d) → (N, K, d)."""
+        before = memory.flatten(1)
+        token_gates, token_new = inputs.tensor_split((2 * before.shape[1],), dim=-1)
+        memory_gates, memory_new = self.memory_in(before).tensor_split((2 * before.shape[1],), dim=-1)
+        reset, update = (token_gates + memory_gates).sigmoid().chunk(2, dim=-1)
+        new = (token_new + reset * memory_new).tanh()
+        return normalize_memory((new + update * (before - new)).view_as(memory))
+
+
+CELLS = {"mlp": MLPCell, "transformer": TransformerCell, "gru": GRUCell}
 
 
 def build_cell(

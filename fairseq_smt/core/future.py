@@ -1,7 +1,7 @@
 """Future predictors D(m_t, inputs after t) → logits of y_s for s ≥ t: what makes a memory a predictive state.
 
-A predictor chooses which future targets it predicts from positions t (`targets_for`) and predicts them (`forward`). The
-RNN never uses it: it exists to train the labels.
+A predictor says from which positions t it can predict (`eligible`), chooses which future targets it predicts from them
+(`targets_for`) and predicts them (`forward`). The RNN never uses it: it exists to train the labels.
 """
 
 import math
@@ -40,12 +40,12 @@ class WindowPredictor(nn.Module):
         self.norm = nn.RMSNorm(width)
         self.out = nn.Linear(width, vocabulary)
 
-    def positions(self, real: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions t whose window fits into the real part of the block, or 0 where none does; see `draw_positions`."""
+    def eligible(self, real: Tensor, targets: Tensor) -> Tensor:
+        """Positions t whose window fits into the real part of the block, or 0 where none does: (B, T)."""
         length = real.sum(1, keepdim=True)
         last = (length - max(self.futures, 1)).clamp(min=0)
         time = torch.arange(real.shape[1], device=real.device)
-        return draw_positions(real & (time <= last), uniform)
+        return real & (time <= last)
 
     def targets_for(self, t: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """The window's positions s = t, t + 1, …: s (B, P, S) and whether y_s is a target (B, P, S)."""
@@ -103,10 +103,10 @@ class FarPredictor(nn.Module):
         self.value = nn.Linear(features, 4 * width)
         self.out = nn.Linear(4 * width, vocabulary)
 
-    def positions(self, real: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions t that have a target at or after them; see `draw_positions`."""
+    def eligible(self, real: Tensor, targets: Tensor) -> Tensor:
+        """Positions t that have a target at or after them: (B, T)."""
         ahead = targets.flip(1).cumsum(1).flip(1) > 0
-        return draw_positions(real & ahead, uniform)
+        return real & ahead
 
     def targets_for(self, t: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """`futures` positions s drawn from the targets at or after each t: s (B, P, S) and whether y_s is a target."""

@@ -21,7 +21,7 @@ class RecurrentLanguageModel(nn.Module):
     Args:
         vocabulary: V.
         memory_tokens, memory_width: K and d.
-        cell: `mlp` or `transformer`.
+        cell: a name in `CELLS`.
         hidden, layers, heads: the cell's sizes, as far as it uses them.
         readout_hidden: width of the readout's hidden layer, 0 for a linear readout.
 

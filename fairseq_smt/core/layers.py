@@ -1,4 +1,4 @@
-"""The Transformer block shared by the trunk, the future predictor and the transformer cell."""
+"""The Transformer block shared by the teachers, the future predictor and the transformer cell."""
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class CausalConvolution(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over (N, T, D); `causal` hides later positions."""
+    """Multi-head self-attention; `causal` hides later positions."""
 
     def __init__(self, width: int, heads: int, causal: bool):
         super().__init__()
@@ -48,17 +48,34 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None, visible: Tensor | None = None) -> Tensor:
+        """(N, T, D) → (N, T, D); without `causal`, `visible` (N, T) says which positions may be attended to."""
         n, length, width = x.shape
         q, k, v = self.qkv(x).view(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        mask = None if visible is None else visible[:, None, None]
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal)
         return self.out(y.transpose(1, 2).reshape(n, length, width))
+
+    def read(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """Attention of several columns per position to the first: (N, T, C, D) → (N, T, C, D).
+
+        Every column of position t attends to the first column of the positions up to t, so that one causal kernel
+        serves them all.
+        """
+        n, length, columns, width = x.shape
+        heads = (self.heads, width // self.heads)
+        to_query, to_key_value = self.qkv.weight.split((width, 2 * width))
+        q = rotate(F.linear(x, to_query).unflatten(-1, heads).permute(0, 2, 3, 1, 4), rotary)
+        k, v = F.linear(x[:, :, 0], to_key_value).view(n, length, 2, *heads).permute(2, 0, 3, 1, 4)
+        k, v = (z[:, None].expand(-1, columns, -1, -1, -1).flatten(0, 1) for z in (rotate(k, rotary), v))
+        y = F.scaled_dot_product_attention(q.flatten(0, 1), k, v, is_causal=True)
+        return self.out(y.view(n, columns, *y.shape[1:]).permute(0, 3, 1, 2, 4).flatten(3))
 
 
 class Block(nn.Module):
-    """Pre-RMSNorm Transformer block (N, T, D) → (N, T, D), with an optional convolution before the attention.
+    """Pre-RMSNorm Transformer block with an optional convolution before the attention.
 
     Args:
         width: D.
@@ -81,9 +98,20 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None, visible: Tensor | None = None) -> Tensor:
+        """(N, T, D) → (N, T, D); `visible` as in `Attention.forward`."""
         h = self.norm_attention(x)
         if self.convolution is not None:
             h = h + self.convolution(h)
-        x = x + self.attention(h, rotary)
+        return self._mlp(x + self.attention(h, rotary, visible))
+
+    def read(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """The same block over (N, T, C, D): column 0 is the sequence itself, the others only read from it."""
+        h = self.norm_attention(x)
+        if self.convolution is not None:
+            token = h[:, :, :1]
+            h = torch.cat((token + self.convolution(token[:, :, 0])[:, :, None], h[:, :, 1:]), dim=2)
+        return self._mlp(x + self.attention.read(h, rotary))
+
+    def _mlp(self, x: Tensor) -> Tensor:
         return x + self.mlp_out(gelu(self.mlp_in(self.norm_mlp(x))))

@@ -2,7 +2,7 @@
 
 One objective is one call on the core modules, so that a data-parallel wrapper sees every gradient:
 
-    labels m_0..m_{T-1} = E(x)                          one pass of the teacher
+    labels m_0..m_{T-1} = E(x)                          one pass of a causal teacher; else a few pairs
     future      CE of D(m_t, inputs after t)            makes m_t a predictive state
     readout     CE of g(m_t)                            the ceiling: the score of an RNN that follows the labels exactly
     trunk       CE of the trunk's own head              speeds the trunk up
@@ -20,6 +20,7 @@ from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.diagnostics import effective_rank, horizons, label_variance
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.random import draw_positions, take
+from fairseq_smt.core.transitions import Transitions, label_transitions
 
 DETACH = ("none", "source", "target", "both")
 
@@ -34,6 +35,8 @@ class SupervisedMemoryTraining:
         future_positions: positions t per block whose future is predicted.
         readout_positions: positions per block at which the readout is trained.
         dynamics_positions: transitions per block; 0 for all of them.
+        label_pairs: transitions per block that a teacher labels which needs one pass per label; the three numbers above
+            then draw from these.
         uniformity_tokens: memory tokens in the uniformity loss.
         detach: side of the symmetric dynamics loss that gets no gradient.
         horizon: block length up to which drift is reported.
@@ -50,6 +53,7 @@ class SupervisedMemoryTraining:
     future_positions: int = 4
     readout_positions: int = 16
     dynamics_positions: int = 32
+    label_pairs: int = 4
     uniformity_tokens: int = 512
     detach: str = "none"
     horizon: int = 128
@@ -60,7 +64,7 @@ class SupervisedMemoryTraining:
         require(
             self.detach in DETACH, f"--dynamics-detach {self.detach} is unknown; choose one of {', '.join(DETACH)}."
         )
-        positive = ("future_positions", "readout_positions", "uniformity_tokens", "diagnostics_interval")
+        positive = ("future_positions", "readout_positions", "label_pairs", "uniformity_tokens", "diagnostics_interval")
         require_positive(**{name: getattr(self, name) for name in positive})
         require(self.dynamics_positions >= 0, "--dynamics-positions must not be negative; 0 means every position.")
 
@@ -76,40 +80,50 @@ class SupervisedMemoryTraining:
         """
         draw = Draws(self.seed, update, batch.ids)
         measured = not training or update % self.diagnostics_interval == 0
-        labels, hidden = modules.teacher(batch.inputs)
-        terms = Terms(loss=torch.zeros((), device=labels.device))
+        transitions = label_transitions(modules, batch, draw, self.label_pairs)
+        terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
 
-        trunk_logits = modules.teacher.language_model_head(hidden)
-        trunk = terms.add("trunk_nll", *losses.cross_entropy(trunk_logits, batch.targets, batch.asked))
-        future = self._future(modules, batch, labels, draw, terms, measured)
-        readout = self._readout(modules, batch, labels, draw, terms, training)
+        trunk = self._trunk(modules, batch, transitions, terms)
+        future = self._future(modules, batch, transitions, draw, terms, measured)
+        readout = self._readout(modules, batch, transitions, draw, terms, training)
         terms.loss = self.trunk_weight * trunk + self.future_weight * future + self.readout_weight * readout
 
-        label, mask = self._dynamics(modules, batch, labels, draw, terms, ramp)
+        label, mask = self._dynamics(modules, batch, transitions, draw, terms, ramp)
         spread = losses.uniformity(self._draw_tokens(label, mask, draw))
         terms.loss = terms.loss + self.uniformity_weight * terms.add_mean("uniformity", spread, mask.sum())
 
-        terms.add_mean("label_variance", label_variance(labels, batch.real), batch.real.sum())
+        real = transitions.real
+        terms.add_mean("label_variance", label_variance(transitions.label, real), real.sum())
         if measured:
             terms.add_mean("effective_rank", effective_rank(label[mask][:512]), mask.sum())
         else:
             terms.skip("effective_rank")
         if not training:
-            self._own_memories(modules, batch, labels, terms)
+            self._own_memories(modules, batch, transitions, terms)
         return terms
 
+    @staticmethod
+    def _trunk(modules: Modules, batch: Batch, transitions: Transitions, terms: Terms) -> Tensor | float:
+        """CE of the trunk's own head, for a teacher that has a trunk."""
+        if transitions.hidden is None:
+            terms.skip("trunk_nll")
+            return 0.0
+        logits = modules.teacher.language_model_head(transitions.hidden)
+        return terms.add("trunk_nll", *losses.cross_entropy(logits, batch.targets, batch.asked))
+
     def _future(
-        self, modules: Modules, batch: Batch, labels: Tensor, draw: Draws, terms: Terms, measured: bool
+        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, measured: bool
     ) -> Tensor:
         """Decoding loss of the future predictor; when measured, also with the memories of another sequence."""
         future = modules.future
-        t, eligible = future.positions(batch.real, batch.asked, draw("future", self.future_positions))
+        candidates = transitions.of_block(future.eligible(batch.real, batch.asked)) & transitions.real
+        index, eligible = draw_positions(candidates, draw("future", self.future_positions))
+        t, memory = take(transitions.positions, index), take(transitions.label, index)
         s, mask = future.targets_for(t, batch.asked, draw("future target", self.future_positions * future.futures))
         mask = mask & eligible[..., None]
         targets = take(batch.targets, s)
-        memory = take(labels, t)
         logits = future(memory, batch.inputs, t, s)
-        if measured and len(labels) > 1:
+        if measured and len(memory) > 1:
             with torch.no_grad():
                 shuffled = future(memory.roll(1, dims=0), batch.inputs, t, s)
             terms.add("shuffled_nll", *losses.cross_entropy(shuffled, targets, mask))
@@ -118,13 +132,15 @@ class SupervisedMemoryTraining:
         return terms.add("future_nll", *losses.cross_entropy(logits, targets, mask))
 
     def _readout(
-        self, modules: Modules, batch: Batch, labels: Tensor, draw: Draws, terms: Terms, training: bool
+        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, training: bool
     ) -> Tensor:
-        """CE of the readout on labels, at drawn positions in training and at all of them otherwise."""
-        memory, targets, scored, mask = labels, batch.targets, batch.scored, batch.asked
+        """CE of the readout on labels, at drawn positions in training and at all labelled ones otherwise."""
+        memory = transitions.label
+        targets, scored, mask = (transitions.of_block(x) for x in (batch.targets, batch.scored, batch.asked))
+        mask = mask & transitions.real
         if training:
-            positions, mask = draw_positions(batch.asked, draw("readout", self.readout_positions))
-            memory, targets, scored = (take(x, positions) for x in (memory, targets, scored))
+            index, mask = draw_positions(mask, draw("readout", self.readout_positions))
+            memory, targets, scored = (take(x, index) for x in (memory, targets, scored))
         logits = modules.rnn.readout(memory)
         terms.add("ceiling_nll", *losses.cross_entropy(logits, targets, mask & scored))
         correct = (logits.argmax(-1) == targets) & mask & scored
@@ -132,17 +148,17 @@ class SupervisedMemoryTraining:
         return losses.mean_of(*losses.cross_entropy(logits, targets, mask))
 
     def _dynamics(
-        self, modules: Modules, batch: Batch, labels: Tensor, draw: Draws, terms: Terms, ramp: float
+        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, ramp: float
     ) -> tuple[Tensor, Tensor]:
         """Add the dynamics losses of drawn transitions; return their labels (B, n, K, d) and which are real (B, n)."""
-        if self.dynamics_positions:
-            positions, mask = draw_positions(batch.real, draw("dynamics", self.dynamics_positions))
+        positions, mask, label = transitions.positions, transitions.real, transitions.label
+        initial = modules.rnn.initial(len(label))
+        if self.dynamics_positions and modules.teacher.every_position:
+            chosen, mask = draw_positions(mask, draw("dynamics", self.dynamics_positions))
+            positions, label = take(positions, chosen), take(label, chosen)
+            source = take(transitions.source(initial), chosen)
         else:
-            positions = torch.arange(labels.shape[1], device=labels.device).expand(labels.shape[:2])
-            mask = batch.real
-        label = take(labels, positions)
-        initial = modules.rnn.initial(len(labels)).to(labels.dtype)
-        source = take(torch.cat((initial[:, None], labels[:, :-1]), dim=1), positions)
+            source = transitions.source(initial)
         target = label.detach() if self.detach in ("target", "both") else label
         if self.detach in ("source", "both"):  # m_∅ belongs to the RNN and is trained all the same
             source = torch.where((positions == 0)[..., None, None], source, source.detach())
@@ -164,14 +180,24 @@ class SupervisedMemoryTraining:
         return label.flatten(0, 2)[keys.topk(number, largest=False).indices]
 
     @torch.no_grad()
-    def _own_memories(self, modules: Modules, batch: Batch, labels: Tensor, terms: Terms) -> None:
+    def _own_memories(self, modules: Modules, batch: Batch, transitions: Transitions, terms: Terms) -> None:
         """Unroll the RNN from m_∅: its loss, its accuracy, and its drift after 1, 4, 16, … steps."""
         memories = modules.rnn.unroll(batch.inputs)
         logits = modules.rnn.readout(memories)
         terms.add("rnn_nll", *losses.cross_entropy(logits, batch.targets, batch.scored))
         correct = (logits.argmax(-1) == batch.targets) & batch.scored
         terms.add("rnn_accuracy", correct.sum(), batch.scored.sum())
-        error = losses.squared_error(memories, labels)
-        for h in horizons(self.horizon):
-            real = batch.real[:, h - 1 : h]
-            terms.add(f"drift_{h}", (error[:, h - 1 : h] * real).sum(), real.sum())
+        steps = horizons(self.horizon)
+        inside = [h for h in steps if h <= batch.inputs.shape[1]]
+        t = (torch.tensor(inside, device=memories.device) - 1).expand(len(memories), -1)
+        if modules.teacher.every_position:
+            label = take(transitions.label, t)
+        else:
+            label = modules.teacher.at(batch.inputs, t, batch.real)
+        real = take(batch.real, t)
+        error = losses.squared_error(take(memories, t), label) * real
+        for i, h in enumerate(steps):
+            if i < len(inside):
+                terms.add(f"drift_{h}", error[:, i].sum(), real[:, i].sum())
+            else:
+                terms.skip(f"drift_{h}")

@@ -1,10 +1,21 @@
-"""The teacher's encoder E(x_≤t) → m_t: a causal trunk that labels every position in one pass, and its memory head."""
+"""The teacher's encoder E(x_≤t) → m_t.
 
+A causal teacher is a trunk that sees every position in one pass and a memory head that turns its states into labels;
+the `window` teacher (`core/window.py`) is the paper's and needs one pass per label. Every teacher has
+
+    every_position                whether one pass labels all positions
+    labels(tokens, real)          all labels, (B, T, K, d)
+    at(tokens, positions, real)   the labels at some positions, (B, P, K, d)
+"""
+
+import torch
 from torch import Tensor, nn
 
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.memory import normalize_memory
+from fairseq_smt.core.random import take
+from fairseq_smt.core.window import WindowTeacher
 
 
 class Trunk(nn.Module):
@@ -20,42 +31,66 @@ class Trunk(nn.Module):
         )
         self.norm = nn.RMSNorm(width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, registers: Tensor | None = None, register_layers: int = 0) -> Tensor:
+        """Hidden states (B, T, D); with registers (K, D) in the last layers (B, T, 1 + K, D), the token first."""
         x = self.embedding(tokens)
         attention = self.blocks[0].attention
         rotary = rotary_table(tokens.shape[1], x.shape[-1] // attention.heads, x)
-        for block in self.blocks:
+        joined = len(self.blocks) - register_layers
+        for block in self.blocks[:joined]:
             x = block(x, rotary)
+        if registers is not None:
+            x = torch.cat((x[:, :, None], x[:, :, None] + registers), dim=2)
+            for block in self.blocks[joined:]:
+                x = block.read(x, rotary)
         return self.norm(x)
 
 
 class ProjectionHead(nn.Module):
-    """m_t = RMS(W h_t), a matrix of K·d rows: (B, T, D) → (B, T, K, d)."""
+    """m_t = RMS(W h_t), a matrix of K·d rows: the cheapest head."""
 
-    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int):
+    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, **_: int):
         super().__init__()
         self.shape = (memory_tokens, memory_width)
         self.projection = nn.Linear(trunk_width, memory_tokens * memory_width)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return normalize_memory(self.projection(hidden).unflatten(-1, self.shape))
+    def forward(self, trunk: Trunk, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) → labels (B, T, K, d), hidden states (B, T, D)."""
+        hidden = trunk(tokens)
+        return normalize_memory(self.projection(hidden).unflatten(-1, self.shape)), hidden
 
 
-HEADS = {"projection": ProjectionHead}
+class RegistersHead(nn.Module):
+    """K registers per position join the trunk's last layers and read, each by its own queries, what lies up to t.
 
-
-class Teacher(nn.Module):
-    """Trunk, memory head, and a language-model head of the trunk's own that speeds the trunk up.
-
-    Args:
-        vocabulary: V.
-        memory_tokens, memory_width: K and d of the labels.
-        head: name of the memory head.
-        width, layers, heads, convolution: the trunk's sizes.
-
-    Raises:
-        ConfigurationError: for an unknown head or a size that cannot work.
+    A register starts from its token's state plus a learned vector, goes through the trunk's own layers, and becomes a
+    memory token by a projection that all registers share.
     """
+
+    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, *, layers: int, register_layers: int):
+        super().__init__()
+        require(
+            1 <= register_layers <= layers,
+            f"--register-layers {register_layers} does not fit: it must be 1 to --trunk-layers {layers}.",
+        )
+        self.layers = register_layers
+        self.registers = nn.Parameter(torch.randn(memory_tokens, trunk_width))
+        self.projection = nn.Linear(trunk_width, memory_width)
+
+    def forward(self, trunk: Trunk, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) → labels (B, T, K, d), hidden states (B, T, D)."""
+        states = trunk(tokens, self.registers, self.layers)
+        return normalize_memory(self.projection(states[:, :, 1:])), states[:, :, 0]
+
+
+CAUSAL_HEADS = {"projection": ProjectionHead, "registers": RegistersHead}
+HEADS = [*CAUSAL_HEADS, "window"]
+
+
+class CausalTeacher(nn.Module):
+    """Trunk, memory head, and a language-model head of the trunk's own that speeds the trunk up."""
+
+    every_position = True
 
     def __init__(
         self,
@@ -63,16 +98,18 @@ class Teacher(nn.Module):
         memory_tokens: int,
         memory_width: int,
         *,
-        head: str = "projection",
+        head: str,
         width: int,
         layers: int,
         heads: int,
-        convolution: int = 4,
+        convolution: int,
+        register_layers: int,
     ):
         super().__init__()
-        require(head in HEADS, f"--memory-head {head} is unknown; choose one of {', '.join(HEADS)}.")
         self.trunk = Trunk(vocabulary, width, layers, heads, convolution)
-        self.head = HEADS[head](width, memory_tokens, memory_width)
+        self.head = CAUSAL_HEADS[head](
+            width, memory_tokens, memory_width, layers=layers, register_layers=register_layers
+        )
         self.language_model_head = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,9 +121,54 @@ class Teacher(nn.Module):
             labels (B, T, K, d), where labels[:, t] depends on tokens[:, :t + 1] only, and the trunk's hidden states
             (B, T, D).
         """
-        hidden = self.trunk(tokens)
-        return self.head(hidden), hidden
+        return self.head(self.trunk, tokens)
 
-    def labels(self, tokens: Tensor) -> Tensor:
+    def labels(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
         """The labels alone, (B, T) → (B, T, K, d)."""
         return self(tokens)[0]
+
+    def at(self, tokens: Tensor, positions: Tensor, real: Tensor | None = None) -> Tensor:
+        """The labels at positions (B, P): (B, P, K, d)."""
+        return take(self.labels(tokens), positions)
+
+
+def build_teacher(
+    head: str,
+    vocabulary: int,
+    memory_tokens: int,
+    memory_width: int,
+    *,
+    width: int,
+    layers: int,
+    heads: int,
+    convolution: int = 4,
+    register_layers: int = 1,
+    window: int = 128,
+) -> CausalTeacher | WindowTeacher:
+    """The teacher with the memory head called `head`.
+
+    Args:
+        vocabulary: V.
+        memory_tokens, memory_width: K and d of the labels.
+        width, layers, heads: sizes of the trunk, or of the window encoder.
+        convolution: taps of the trunk's convolution, 0 for none.
+        register_layers: layers that the registers join.
+        window: tokens that one label of the `window` head sees.
+
+    Raises:
+        ConfigurationError: for an unknown head or a size that cannot work.
+    """
+    require(head in HEADS, f"--memory-head {head} is unknown; choose one of {', '.join(HEADS)}.")
+    require_positive(memory_tokens=memory_tokens, memory_width=memory_width)
+    sizes = dict(width=width, layers=layers, heads=heads)
+    if head == "window":
+        return WindowTeacher(vocabulary, memory_tokens, memory_width, window=window, **sizes)
+    return CausalTeacher(
+        vocabulary,
+        memory_tokens,
+        memory_width,
+        head=head,
+        convolution=convolution,
+        register_layers=register_layers,
+        **sizes,
+    )

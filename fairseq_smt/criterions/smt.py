@@ -37,6 +37,9 @@ class SmtCriterionConfig(FairseqDataclass):
     future_positions: int = field(default=4, metadata={"help": "positions per block whose future is predicted"})
     readout_positions: int = field(default=16, metadata={"help": "positions per block at which the readout is trained"})
     dynamics_positions: int = field(default=32, metadata={"help": "transitions per block; 0: every one"})
+    label_pairs: int = field(
+        default=4, metadata={"help": "transitions per block that are labelled with --memory-head window"}
+    )
     uniformity_tokens: int = field(default=512, metadata={"help": "memory tokens in the uniformity loss"})
     dynamics_detach: ChoiceEnum(list(DETACH)) = field(
         default="none", metadata={"help": "side of the symmetric transition loss that gets no gradient"}

@@ -4,7 +4,7 @@ from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor
 
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.teacher import Teacher
+from fairseq_smt.core.teacher import CausalTeacher, WindowTeacher
 
 
 class RecurrentDecoder(FairseqIncrementalDecoder):
@@ -41,7 +41,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
 class TeacherDecoder(RecurrentDecoder):
     """The readout on the teacher's memories, g(E(x_≤t)). Generation reads the whole prefix at every step."""
 
-    def __init__(self, dictionary, rnn: RecurrentLanguageModel, teacher: Teacher):
+    def __init__(self, dictionary, rnn: RecurrentLanguageModel, teacher: CausalTeacher | WindowTeacher):
         super().__init__(dictionary, rnn)
         self.teacher = (teacher,)  # in a tuple: the model owns it
 

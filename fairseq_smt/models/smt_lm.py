@@ -15,7 +15,7 @@ from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.teacher import HEADS, Teacher
+from fairseq_smt.core.teacher import HEADS, build_teacher
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
 from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
@@ -28,19 +28,30 @@ class SmtLanguageModelConfig(FairseqDataclass):
     memory_tokens: int = field(default=4, metadata={"help": "K, memory tokens"})
     memory_width: int = field(default=64, metadata={"help": "d, width of a memory token; the memory holds K·d numbers"})
     cell: ChoiceEnum(list(CELLS)) = field(default="mlp", metadata={"help": "the RNN's update f(m, x)"})
-    cell_hidden: int = field(default=256, metadata={"help": "hidden width of the mlp cell"})
+    cell_hidden: int = field(
+        default=256, metadata={"help": "hidden width of the mlp cell, width of the gru cell's embedding"}
+    )
     cell_layers: int = field(default=2, metadata={"help": "layers of the transformer cell"})
     cell_heads: int = field(default=4, metadata={"help": "attention heads of the transformer cell"})
     readout_hidden: int = field(default=0, metadata={"help": "hidden width of the readout g(m); 0: linear"})
     memory_head: ChoiceEnum([*HEADS, "none"]) = field(
         default="projection",
-        metadata={"help": "how the teacher makes memories from its trunk; none: no teacher, the RNN alone"},
+        metadata={
+            "help": "how the teacher makes memories: by a projection of its trunk's states; by registers that join the "
+            "trunk's last layers; by an encoder over one window per memory (the paper's); none: the RNN alone"
+        },
     )
-    trunk_width: int = field(default=128, metadata={"help": "D, width of the teacher's trunk"})
-    trunk_layers: int = field(default=2, metadata={"help": "layers of the trunk"})
-    trunk_heads: int = field(default=4, metadata={"help": "attention heads of the trunk"})
+    trunk_width: int = field(default=128, metadata={"help": "D, width of the teacher's trunk or window encoder"})
+    trunk_layers: int = field(default=2, metadata={"help": "layers of the trunk or window encoder"})
+    trunk_heads: int = field(default=4, metadata={"help": "attention heads of the trunk or window encoder"})
     trunk_convolution: int = field(
         default=4, metadata={"help": "taps of the causal convolution in every layer of the trunk; 0: none"}
+    )
+    register_layers: int = field(
+        default=1, metadata={"help": "last layers of the trunk that the registers join, with --memory-head registers"}
+    )
+    teacher_window: int = field(
+        default=128, metadata={"help": "tokens that one memory is made from, with --memory-head window"}
     )
     future: ChoiceEnum(["window", "far"]) = field(
         default="window", metadata={"help": "future predictor: the targets right after t, or drawn from all after t"}
@@ -90,15 +101,17 @@ class SmtLanguageModel(BaseFairseqModel):
         )
         self.teacher = self.future = None
         if cfg.memory_head != "none":
-            self.teacher = Teacher(
+            self.teacher = build_teacher(
+                str(cfg.memory_head),
                 vocabulary,
                 cfg.memory_tokens,
                 cfg.memory_width,
-                head=str(cfg.memory_head),
                 width=cfg.trunk_width,
                 layers=cfg.trunk_layers,
                 heads=cfg.trunk_heads,
                 convolution=cfg.trunk_convolution,
+                register_layers=cfg.register_layers,
+                window=cfg.teacher_window,
             )
             self.future = build_future(
                 str(cfg.future),

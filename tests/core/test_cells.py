@@ -12,7 +12,7 @@ from fairseq_smt.core.rollout import sequential
 
 V, K, D = 11, 3, 8
 SIZES = dict(hidden=16, layers=2, heads=2)
-DTYPES = [torch.float32, torch.bfloat16]
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 cells = pytest.mark.parametrize("name", list(CELLS))
 
 
@@ -139,10 +139,23 @@ def test_initial_memory_is_trained(name):
 
 
 @cells
-def test_bfloat16_forward_is_finite(name):
-    logits, last = make_model(name).bfloat16()(make_tokens(2, 40))
-    assert logits.dtype == last.dtype == torch.bfloat16
-    assert logits.isfinite().all() and last.isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_follows_float32(name, dtype):
+    model, tokens = make_model(name), make_tokens(2, 40)
+    expected = model(tokens)[0].log_softmax(-1)
+    logits, last = model.to(dtype)(tokens)
+    assert logits.dtype == last.dtype == dtype
+    assert last.isfinite().all()
+    torch.testing.assert_close(logits.float().log_softmax(-1), expected, atol=0.2, rtol=0)
+
+
+@cells
+def test_autocast_steps_on_its_own_output(name):
+    model, tokens = make_model(name), make_tokens(2, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, last = model(tokens)
+        logits.logsumexp(-1).sum().backward()
+    assert last.isfinite().all() and all(p.grad.isfinite().all() for p in model.parameters())
 
 
 @cells

@@ -10,11 +10,12 @@ from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
-from fairseq_smt.core.teacher import HEADS, Teacher
+from fairseq_smt.core.teacher import HEADS, build_teacher
 
 V, K, D, T = 11, 2, 4, 10
 ONLY_DYNAMICS = dict(future_weight=0, readout_weight=0, trunk_weight=0, uniformity_weight=0, dynamics_weight=1)
 cells = pytest.mark.parametrize("cell", list(CELLS))
+heads = pytest.mark.parametrize("head", HEADS)
 futures = pytest.mark.parametrize("future", ["window", "far"])
 
 
@@ -22,7 +23,7 @@ def make_modules(cell="mlp", head="projection", future="window"):
     torch.manual_seed(0)
     return Modules(
         rnn=RecurrentLanguageModel(V, K, D, cell=cell, hidden=16, layers=1, heads=2),
-        teacher=Teacher(V, K, D, head=head, width=16, layers=1, heads=2),
+        teacher=build_teacher(head, V, K, D, width=16, layers=1, heads=2),
         future=build_future(future, V, K, D, width=16, layers=1, heads=2, futures=3),
     )
 
@@ -47,8 +48,7 @@ def part_of(batch, rows):
 
 
 def mean(terms, name):
-    total, count = terms.measures[name]
-    return total / count
+    return losses.mean_of(*terms.measures[name])
 
 
 def gradient_size(module):
@@ -56,10 +56,10 @@ def gradient_size(module):
 
 
 @cells
-@pytest.mark.parametrize("head", list(HEADS))
+@heads
 def test_dynamics_equals_loop_over_all_positions(cell, head):
     modules, batch = make_modules(cell, head), make_batch()
-    smt = SupervisedMemoryTraining(**ONLY_DYNAMICS, dynamics_positions=0)
+    smt = SupervisedMemoryTraining(**ONLY_DYNAMICS, dynamics_positions=0, label_pairs=T)
     named = {n: p for n, p in parameters(modules).items() if n.startswith(("rnn", "teacher"))}
     terms = smt(modules, batch)
     grads = torch.autograd.grad(terms.loss, list(named.values()), allow_unused=True, materialize_grads=True)
@@ -79,10 +79,11 @@ def test_dynamics_equals_loop_over_all_positions(cell, head):
         torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
 
 
+@heads
 @cells
 @futures
-def test_loss_is_the_weighted_sum_of_its_measures(cell, future):
-    modules, batch = make_modules(cell, future=future), make_batch((10, 7, 3, 1))
+def test_loss_is_the_weighted_sum_of_its_measures(cell, head, future):
+    modules, batch = make_modules(cell, head, future), make_batch((10, 7, 3, 1))
     smt = SupervisedMemoryTraining(future_weight=0.3, readout_weight=0.7, trunk_weight=0.2, dynamics_weight=0.6)
     terms = smt(modules, batch, ramp=0.5)
     weights = dict(future_nll=0.3, ceiling_nll=0.7, trunk_nll=0.2, dynamics=0.3, uniformity=0.001)
@@ -106,12 +107,13 @@ def test_trunk_loss_equals_cross_entropy():
     assert count == batch.asked.sum()
 
 
+@heads
 @cells
 @futures
 @pytest.mark.parametrize("update", [0, 3])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
-def test_halves_add_up_to_the_whole(cell, future, update, training):
-    modules, batch = make_modules(cell, future=future), make_batch((10, 7, 3, 10))
+def test_halves_add_up_to_the_whole(cell, head, future, update, training):
+    modules, batch = make_modules(cell, head, future), make_batch((10, 7, 3, 10))
     smt = SupervisedMemoryTraining()
     whole, first, second = (
         smt(modules, x, update=update, training=training)
@@ -134,11 +136,12 @@ def test_updates_draw_other_positions():
     assert mean(smt(modules, batch, update=0), "dynamics") != mean(smt(modules, batch, update=1), "dynamics")
 
 
+@heads
 @cells
 @futures
 @pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
-def test_padding_content_does_not_matter(cell, future, training):
-    modules = make_modules(cell, future=future)
+def test_padding_content_does_not_matter(cell, head, future, training):
+    modules = make_modules(cell, head, future)
     smt = SupervisedMemoryTraining(pursuit_weight=1.0)
     a, b = (smt(modules, make_batch((10, 7, 3, 1), padding=p), training=training) for p in (0, 8))
     torch.testing.assert_close(a.loss, b.loss)
@@ -146,6 +149,7 @@ def test_padding_content_does_not_matter(cell, future, training):
         torch.testing.assert_close(pair, b.measures[name], msg=lambda m, name=name: f"{name}: {m}")
 
 
+@heads
 @cells
 @futures
 @pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
@@ -154,8 +158,8 @@ def test_padding_content_does_not_matter(cell, future, training):
     [((1, 1, 1), 1), ((10,), T), ((1,), 1), ((10, 0, 3), T), ((0, 0), T), ((0,), 1)],
     ids=["one token", "one row", "one row of one token", "an empty row", "all padding", "one padding token"],
 )
-def test_small_batches_stay_finite(cell, future, training, lengths, length):
-    modules = make_modules(cell, future=future)
+def test_small_batches_stay_finite(cell, head, future, training, lengths, length):
+    modules = make_modules(cell, head, future)
     smt = SupervisedMemoryTraining(pursuit_weight=1.0)
     terms = smt(modules, make_batch(lengths, length), training=training)
     terms.loss.backward()
@@ -166,10 +170,11 @@ def test_small_batches_stay_finite(cell, future, training, lengths, length):
         assert p.grad is None or p.grad.isfinite().all(), name
 
 
+@heads
 @cells
 @pytest.mark.parametrize(("detach", "teacher_learns"), [("none", 1), ("source", 1), ("target", 1), ("both", 0)])
-def test_detach_stops_the_teachers_gradient(cell, detach, teacher_learns):
-    modules, batch = make_modules(cell), make_batch()
+def test_detach_stops_the_teachers_gradient(cell, head, detach, teacher_learns):
+    modules, batch = make_modules(cell, head), make_batch()
     SupervisedMemoryTraining(**ONLY_DYNAMICS, detach=detach)(modules, batch).loss.backward()
     assert (gradient_size(modules.teacher) > 0) == bool(teacher_learns)
     assert gradient_size(modules.rnn.cell) > 0
@@ -199,9 +204,10 @@ def test_detach_sides_add_up():
     torch.testing.assert_close(gradients["source"] + gradients["target"], gradients["none"], atol=1e-6, rtol=1e-4)
 
 
+@heads
 @cells
-def test_validation_scores_the_rnn_on_its_own_memories(cell):
-    modules, batch = make_modules(cell), make_batch((10, 7, 3, 1))
+def test_validation_scores_the_rnn_on_its_own_memories(cell, head):
+    modules, batch = make_modules(cell, head), make_batch((10, 7, 3, 1))
     smt = SupervisedMemoryTraining()
     terms, again = (smt(modules, batch, training=False) for _ in "ab")
     assert torch.equal(terms.loss, again.loss)
@@ -215,17 +221,19 @@ def test_validation_scores_the_rnn_on_its_own_memories(cell):
     accuracy = (logits.argmax(-1) == batch.targets)[batch.asked].float().mean()
     torch.testing.assert_close(mean(terms, "rnn_accuracy"), accuracy)
 
-    error = losses.squared_error(modules.rnn.unroll(batch.inputs), modules.teacher.labels(batch.inputs)).detach()
+    labels = modules.teacher.labels(batch.inputs, batch.real)
+    error = losses.squared_error(modules.rnn.unroll(batch.inputs), labels).detach()
     torch.testing.assert_close(mean(terms, "drift_1"), error[:, 0].mean())
     torch.testing.assert_close(mean(terms, "drift_4"), error[:2, 3].mean())
     assert terms.measures["drift_16"][1] == 0 and terms.measures["drift_64"][1] == 0
     assert "drift_256" not in terms.measures
 
 
-def test_validation_scores_the_readout_at_every_scored_position():
-    modules, batch = make_modules(), make_batch()
+@heads
+def test_validation_scores_the_readout_at_every_labelled_and_scored_position(head):
+    modules, batch = make_modules(head=head), make_batch()
     batch.scored = batch.asked & (torch.arange(T) % 2 == 0)
-    terms = SupervisedMemoryTraining()(modules, batch, training=False)
+    terms = SupervisedMemoryTraining(label_pairs=T)(modules, batch, training=False)
     logits = modules.rnn.readout(modules.teacher.labels(batch.inputs)).detach()
     expected = -logits.log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0][batch.scored].mean()
     torch.testing.assert_close(mean(terms, "ceiling_nll"), expected)
@@ -241,10 +249,11 @@ def test_measures_have_the_same_names_on_every_update(future, lengths):
     assert names.pop() == tuple(sorted(SupervisedMemoryTraining()(make_modules(), make_batch()).measures))
 
 
+@heads
 @cells
 @futures
-def test_every_parameter_is_trained(cell, future):
-    modules = make_modules(cell, future=future)
+def test_every_parameter_is_trained(cell, head, future):
+    modules = make_modules(cell, head, future)
     SupervisedMemoryTraining()(modules, make_batch()).loss.backward()
     for name, p in parameters(modules).items():
         assert p.grad is not None and p.grad.abs().sum() > 0, name
@@ -257,6 +266,7 @@ def test_every_parameter_is_trained(cell, future):
         (dict(future_positions=0), "--future-positions"),
         (dict(readout_positions=0), "--readout-positions"),
         (dict(uniformity_tokens=0), "--uniformity-tokens"),
+        (dict(label_pairs=0), "--label-pairs"),
         (dict(diagnostics_interval=0), "--diagnostics-interval"),
         (dict(dynamics_positions=-1), "--dynamics-positions"),
     ],

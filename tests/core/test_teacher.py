@@ -2,21 +2,25 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
-from fairseq_smt.core.random import keyed_uniform
-from fairseq_smt.core.teacher import HEADS, Teacher
+from fairseq_smt.core.layers import rotary_table, rotate
+from fairseq_smt.core.memory import normalize_memory
+from fairseq_smt.core.random import draw_positions, keyed_uniform, take
+from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher
 
 V, K, D, T = 11, 3, 8, 12
 DTYPES = [torch.float32, torch.float64]
-heads = pytest.mark.parametrize("head", list(HEADS))
+HALF = [torch.bfloat16, torch.float16]
+heads = pytest.mark.parametrize("head", HEADS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 def make_teacher(head="projection", dtype=torch.float32, **changes):
     torch.manual_seed(0)
-    return Teacher(V, K, D, **(dict(head=head, width=16, layers=2, heads=2) | changes)).to(dtype)
+    return build_teacher(head, V, K, D, **(dict(width=16, layers=2, heads=2) | changes)).to(dtype)
 
 
 def make_tokens(batch=3, length=T, seed=1):
@@ -37,12 +41,38 @@ def draws(batch, n, stream=0):
 
 
 @heads
-@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [*DTYPES, *HALF], ids=str)
 def test_labels_have_rms_one(head, dtype):
-    labels, hidden = make_teacher(head, dtype)(make_tokens())
-    assert labels.shape == (3, T, K, D) and hidden.shape == (3, T, 16) and labels.dtype == dtype
+    labels = make_teacher(head, dtype).labels(make_tokens())
+    assert labels.shape == (3, T, K, D) and labels.dtype == dtype
     rms = labels.float().square().mean(-1).sqrt()
-    torch.testing.assert_close(rms, torch.ones(3, T, K), atol=1e-2 if dtype == torch.bfloat16 else 1e-3, rtol=0)
+    torch.testing.assert_close(rms, torch.ones(3, T, K), atol=1e-2 if dtype in HALF else 1e-3, rtol=0)
+
+
+@heads
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_half_precision_follows_float32(head, dtype):
+    expected = make_teacher(head).labels(make_tokens())
+    torch.testing.assert_close(make_teacher(head, dtype).labels(make_tokens()).float(), expected, atol=0.2, rtol=0)
+
+
+@heads
+@pytest.mark.parametrize("shape", [(2, 0), (0, T), (1, 1)], ids=str)
+def test_labels_of_little_or_nothing(head, shape):
+    assert make_teacher(head).labels(torch.zeros(shape, dtype=torch.long)).shape == (*shape, K, D)
+
+
+@heads
+def test_labels_at_positions_are_those_of_all_positions(head):
+    teacher, tokens = make_teacher(head), make_tokens()
+    positions = torch.tensor([[0, 4, 11], [3, 3, 7], [10, 1, 2]])
+    expected = take(teacher.labels(tokens), positions)
+    torch.testing.assert_close(teacher.at(tokens, positions), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", list(CAUSAL_HEADS))
+def test_causal_teachers_also_give_the_trunks_states(head):
+    assert make_teacher(head)(make_tokens())[1].shape == (3, T, 16)
 
 
 @heads
@@ -71,7 +101,71 @@ def test_labels_reach_back_to_the_first_token(head):
 def test_padding_leaves_labels_untouched(head):
     teacher, tokens = make_teacher(head), make_tokens()
     padded = torch.cat((tokens, torch.zeros(3, 5, dtype=torch.long)), 1)
-    torch.testing.assert_close(teacher.labels(padded)[:, :T], teacher.labels(tokens), atol=1e-5, rtol=1e-5)
+    real = torch.arange(T + 5).expand(3, -1) < T
+    torch.testing.assert_close(teacher.labels(padded, real)[:, :T], teacher.labels(tokens), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [4, 128])
+def test_window_teacher_ignores_padding_on_either_side(window):
+    teacher, tokens = make_teacher("window", window=window), make_tokens()
+    padded = torch.cat((torch.ones(3, 4, dtype=torch.long), tokens, torch.ones(3, 2, dtype=torch.long)), 1)
+    time = torch.arange(T + 6).expand(3, -1)
+    labels = teacher.labels(padded, (time >= 4) & (time < T + 4))
+    assert labels.isfinite().all()
+    torch.testing.assert_close(labels[:, 4:-2], teacher.labels(tokens), atol=1e-5, rtol=1e-5)
+
+
+def test_window_teacher_sees_its_window_only():
+    teacher, tokens = make_teacher("window", window=4), make_tokens()
+    changed = tokens.clone()
+    changed[:, 2] = (changed[:, 2] + 1) % V
+    moved = (teacher.labels(changed) - teacher.labels(tokens)).abs().amax((0, 2, 3)) > 1e-4
+    assert moved.tolist() == [2 <= t < 6 for t in range(T)]
+
+
+def test_window_teacher_equals_one_pass_per_window():
+    """The plain loop: every window alone, without padding."""
+    teacher, tokens = make_teacher("window", window=5), make_tokens()
+    labels = teacher.labels(tokens)
+    for t in range(T):
+        window = tokens[:, max(0, t - 4) : t + 1]
+        alone = teacher.at(window, torch.full((3, 1), window.shape[1] - 1))
+        torch.testing.assert_close(alone[:, 0], labels[:, t], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("register_layers", [1, 2, 3])
+def test_registers_equal_a_loop_over_positions(register_layers):
+    """The plain loop: position by position, registers attend to the states of the tokens up to it, layer by layer."""
+    teacher = make_teacher("registers", torch.float64, layers=3, register_layers=register_layers)
+    tokens = make_tokens()
+    labels, hidden = teacher(tokens)
+    trunk, head = teacher.trunk, teacher.head
+    rotary = rotary_table(T, 8, trunk.embedding.weight)
+    x = trunk.embedding(tokens)
+    registers = None
+    for i, block in enumerate(trunk.blocks):
+        if i == 3 - register_layers:
+            registers = x[:, :, None] + head.registers
+        if registers is not None:
+            keys = block.norm_attention(x)
+            keys = keys + block.convolution(keys)
+            q, k, v = (
+                F.linear(y, w)
+                for y, w in zip(
+                    (block.norm_attention(registers), keys, keys), block.attention.qkv.weight.chunk(3), strict=True
+                )
+            )
+            out = torch.zeros_like(registers)
+            for t in range(T):
+                for h in (slice(0, 8), slice(8, 16)):
+                    at_t = (rotary[0][t], rotary[1][t])
+                    query = rotate(q[:, t, :, h], at_t)
+                    score = query @ rotate(k[:, : t + 1, h], (rotary[0][: t + 1], rotary[1][: t + 1])).mT / 8**0.5
+                    out[:, t, :, h] = score.softmax(-1) @ v[:, : t + 1, h]
+            registers = block._mlp(registers + block.attention.out(out))
+        x = block(x, rotary)
+    torch.testing.assert_close(hidden, trunk.norm(x))
+    torch.testing.assert_close(labels, normalize_memory(head.projection(trunk.norm(registers))))
 
 
 @heads
@@ -83,19 +177,40 @@ def test_rows_do_not_mix(head):
 @heads
 def test_gradient_reaches_every_parameter(head):
     teacher = make_teacher(head)
-    labels, hidden = teacher(make_tokens())
-    ((labels * torch.randn_like(labels)).sum() + teacher.language_model_head(hidden).logsumexp(-1).sum()).backward()
+    labels = teacher.labels(make_tokens())
+    (labels * torch.randn_like(labels)).sum().backward()
     for name, parameter in teacher.named_parameters():
+        if name.startswith("language_model_head"):
+            continue
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize(
-    "changes", [dict(head="unknown"), dict(layers=0), dict(heads=0), dict(heads=3), dict(heads=16)], ids=str
+    "changes",
+    [dict(layers=0), dict(width=0), dict(heads=0), dict(heads=3), dict(heads=16)],
+    ids=str,
 )
-def test_bad_sizes_are_refused(changes):
-    with pytest.raises(ConfigurationError, match="--"):
-        make_teacher(**changes)
+@heads
+def test_bad_sizes_are_refused(head, changes):
+    with pytest.raises(ConfigurationError, match="--trunk"):
+        make_teacher(head, **changes)
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "flag"),
+    [
+        ("unknown", {}, "--memory-head unknown"),
+        ("window", dict(window=0), "--teacher-window"),
+        ("registers", dict(register_layers=0), "--register-layers"),
+        ("registers", dict(register_layers=3), "--register-layers"),
+        ("projection", dict(convolution=-1), "--trunk-convolution"),
+    ],
+    ids=str,
+)
+def test_bad_heads_are_refused(head, changes, flag):
+    with pytest.raises(ConfigurationError, match=flag):
+        make_teacher(head, **changes)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +269,7 @@ def test_targets_for_returns_asked_targets_only(name, futures):
     future = make_future(name, futures)
     real = lengths_to_mask(12, 7, 3, 1, 0)
     asked = real & (torch.rand(5, T, generator=torch.Generator().manual_seed(0)) < 0.5)
-    t, eligible = future.positions(real, asked, draws(5, 6))
+    t, eligible = draw_positions(future.eligible(real, asked), draws(5, 6))
     s, valid = future.targets_for(t, asked, draws(5, 6 * futures, stream=1))
     assert s.shape == valid.shape and s.shape[:2] == t.shape
     valid = valid & eligible[..., None]
@@ -167,7 +282,7 @@ def test_targets_for_returns_asked_targets_only(name, futures):
 @pytest.mark.parametrize("futures", [1, 3, 7])
 def test_window_fits_into_the_real_part(futures):
     future, real = make_future("window", futures), lengths_to_mask(12, 8, 7)
-    t, eligible = future.positions(real, real, draws(3, 40))
+    t, eligible = draw_positions(future.eligible(real, real), draws(3, 40))
     s, valid = future.targets_for(t, real, draws(3, 0))
     assert eligible.all() and valid.all()
     assert torch.equal(s, t[..., None] + torch.arange(futures))

@@ -1,0 +1,52 @@
+"""The labels that an objective works on, as transitions m_{t-1} → m_t of every position or of a few drawn ones."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairseq_smt.core.batch import Batch, Draws, Modules
+from fairseq_smt.core.random import draw_positions, take
+
+
+@dataclass
+class Transitions:
+    """N transitions per block: all T of them, or a few (m_{t-1}, m_t) pairs where every label costs a pass.
+
+    Attributes:
+        positions: t, (B, N).
+        real: whether t is a real position, (B, N).
+        label: m_t, (B, N, K, d).
+        before: m_{t-1} of the pairs, (B, N, K, d), with any value at t = 0; None for all positions.
+        hidden: the trunk's states of all positions, (B, T, D); None for pairs.
+    """
+
+    positions: Tensor
+    real: Tensor
+    label: Tensor
+    before: Tensor | None = None
+    hidden: Tensor | None = None
+
+    def source(self, initial: Tensor) -> Tensor:
+        """m_{t-1}, and m_∅ (B, K, d) at t = 0: (B, N, K, d)."""
+        initial = initial.to(self.label.dtype)[:, None]
+        if self.before is None:
+            return torch.cat((initial, self.label[:, :-1]), dim=1)
+        return torch.where((self.positions == 0)[..., None, None], initial, self.before)
+
+    def of_block(self, x: Tensor) -> Tensor:
+        """Entries of x (B, T, ...) at the transitions' positions, (B, N, ...)."""
+        return x if self.before is None else take(x, self.positions)
+
+
+def label_transitions(modules: Modules, batch: Batch, draw: Draws, pairs: int) -> Transitions:
+    """Let the teacher label a batch: every position in one pass where it can, else `pairs` drawn transitions."""
+    teacher = modules.teacher
+    if teacher.every_position:
+        label, hidden = teacher(batch.inputs)
+        time = torch.arange(label.shape[1], device=label.device).expand(label.shape[:2])
+        return Transitions(time, batch.real, label, hidden=hidden)
+    positions, real = draw_positions(batch.real, draw("dynamics", pairs))
+    both = torch.cat(((positions - 1).clamp(min=0), positions), dim=1)
+    before, label = teacher.at(batch.inputs, both, batch.real).chunk(2, dim=1)
+    return Transitions(positions, real, label, before)
