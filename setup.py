@@ -17,6 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["fairseq_smt", "fairseq_smt.*"]),
+    package_data={"fairseq_smt": ["config/*.yaml"]},
     install_requires=[
         "ve-fairseq>=0.12.3",
         "torch>=2.6",

@@ -4,7 +4,6 @@ On the machine and torch that recorded it the curve is compared to the bit, else
 is meant to move it: python -m tests.test_curve
 """
 
-import argparse
 import json
 import platform
 from pathlib import Path
@@ -40,7 +39,8 @@ def curve() -> list[float]:
 
     fairseq_smt.register()
     from fairseq_smt.criterions.smt import SmtCriterion, SmtCriterionConfig
-    from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig, smt_lm_tiny
+    from fairseq_smt.models.presets import PRESETS
+    from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
     from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig, SmtLanguageModelingTask
 
     dictionary = Dictionary()
@@ -49,10 +49,8 @@ def curve() -> list[float]:
     task = SmtLanguageModelingTask(
         SmtLanguageModelingConfig(data=None, tokens_per_sample=LENGTH), dictionary, dictionary, ["future"]
     )
-    sizes = argparse.Namespace()
-    smt_lm_tiny(sizes)
     torch.manual_seed(1)
-    model = SmtLanguageModel(SmtLanguageModelConfig(**vars(sizes)), dictionary).train()
+    model = SmtLanguageModel(SmtLanguageModelConfig(**PRESETS["smt_lm_tiny"]), dictionary).train()
     criterion = SmtCriterion(SmtCriterionConfig(tokens_per_sample=LENGTH, max_update=UPDATES, seed=1), task)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.008, betas=(0.9, 0.95), weight_decay=0.01)
 

@@ -74,7 +74,7 @@ class RegistersHead(nn.Module):
             f"--register-layers {register_layers} does not fit: it must be 1 to --trunk-layers {layers}.",
         )
         self.layers = register_layers
-        self.registers = nn.Parameter(torch.randn(memory_tokens, trunk_width))
+        self.registers = nn.Parameter(torch.randn(memory_tokens, trunk_width) * 0.1)
         self.projection = nn.Linear(trunk_width, memory_width)
 
     def forward(self, trunk: Trunk, tokens: Tensor) -> tuple[Tensor, Tensor]:

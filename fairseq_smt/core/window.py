@@ -40,7 +40,7 @@ class WindowTeacher(nn.Module):
         require_positive(teacher_window=window, trunk_layers=layers, trunk_width=width)
         self.window = window
         self.embedding = nn.Embedding(vocabulary, width)
-        self.registers = nn.Parameter(torch.randn(memory_tokens, width))
+        self.registers = nn.Parameter(torch.randn(memory_tokens, width) * 0.1)
         self.blocks = nn.ModuleList(Block(width, heads, causal=False, what="trunk") for _ in range(layers))
         self.norm = nn.RMSNorm(width)
         self.out = nn.Linear(width, memory_width)

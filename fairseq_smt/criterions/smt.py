@@ -1,5 +1,6 @@
 """Criterion `smt`: Supervised Memory Training of teacher and RNN, all steps in parallel."""
 
+import argparse
 import math
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -7,6 +8,7 @@ from functools import partial
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
@@ -78,6 +80,12 @@ class SmtCriterion(FairseqCriterion):
         if self.ramp_updates < 0:
             self.ramp_updates = cfg.max_update // 2 if cfg.max_update > 0 else 2000
         self.tokens_per_sample = cfg.tokens_per_sample
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the flags without their defaults, so that an architecture may bring its own (`models/presets.py`)."""
+        group = parser.add_argument_group("criterion smt", argument_default=argparse.SUPPRESS)
+        gen_parser_from_dataclass(group, SmtCriterionConfig(), delete_default=True)
 
     @classmethod
     def build_criterion(cls, cfg, task):

@@ -5,11 +5,7 @@ from typing import Any
 
 import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.models import (
-    BaseFairseqModel,
-    register_model,
-    register_model_architecture,
-)
+from fairseq.models import BaseFairseqModel, register_model
 
 from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
@@ -198,32 +194,3 @@ class SmtLanguageModel(BaseFairseqModel):
                 f"the checkpoint is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give "
                 "the --arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
             )
-
-
-def _default(args, **values) -> None:
-    for name, value in values.items():
-        setattr(args, name, getattr(args, name, value))
-
-
-@register_model_architecture("smt_lm", "smt_lm_small")
-def smt_lm_small(args) -> None:
-    """The demo's model: the defaults of `SmtLanguageModelConfig`."""
-
-
-@register_model_architecture("smt_lm", "smt_lm_tiny")
-def smt_lm_tiny(args) -> None:
-    """A model for tests, which trains in seconds."""
-    _default(
-        args,
-        memory_tokens=2,
-        memory_width=16,
-        cell_hidden=32,
-        cell_layers=1,
-        cell_heads=2,
-        trunk_width=32,
-        trunk_layers=1,
-        trunk_heads=2,
-        futures=4,
-        future_width=16,
-        future_heads=2,
-    )
