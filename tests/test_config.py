@@ -5,6 +5,8 @@ from pathlib import Path
 
 import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there)
 import pytest
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.language_modeling import LanguageModelingConfig
 from omegaconf import OmegaConf
 
@@ -42,6 +44,22 @@ def test_recipe_and_architecture_agree(name):
     assert complete(SmtLanguageModelConfig, recipe["model"]) == complete(SmtLanguageModelConfig, PRESETS[name])
     assert complete(SmtCriterionConfig, recipe["criterion"]) == complete(SmtCriterionConfig, LOSSES.get(name, {}))
     complete(LanguageModelingConfig, recipe["task"])
+
+
+@pytest.mark.parametrize("arch", list(PRESETS))
+def test_architecture_brings_its_losses_and_flags_come_first(arch, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["fairseq-train"])
+    line = ["data", "--task", "smt_lm", "--arch", arch, "--criterion", "smt", "--optimizer", "adam"]
+    expected = complete(SmtCriterionConfig, LOSSES.get(arch, {}))
+    for flags in ([], ["--future-weight", "0.25"]):
+        args = options.parse_args_and_arch(options.get_training_parser(), line + flags)
+        found = convert_namespace_to_omegaconf(args)
+        assert found.criterion.future_weight == (0.25 if flags else expected["future_weight"])
+        assert found.criterion.trunk_weight == expected["trunk_weight"]
+        assert found.criterion.label_pairs == expected["label_pairs"]
+        assert complete(SmtLanguageModelConfig, {k: found.model[k] for k in PRESETS[arch]}) == complete(
+            SmtLanguageModelConfig, PRESETS[arch]
+        )
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

@@ -106,6 +106,15 @@ def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tm
     fairseq("eval-lm", data, *BLOCKS, "--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test", "--cpu")
 
 
+@pytest.mark.parametrize("head, cell", [("registers", "gru"), ("window", "transformer")])
+def test_every_head_trains_and_scores(data, tmp_path, head, cell):
+    blocks = ("--tokens-per-sample", 8, "--memory-head", head, "--cell", cell)
+    assert len(losses(data, tmp_path, "--max-update", 3, *blocks)) == 3
+    path = ["--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 64]
+    flags = ["--tokens-per-sample", 8, "--model-overrides", "{'score_with': 'teacher'}"]
+    assert "Loss (base 2)" in fairseq("eval-lm", data, *BLOCKS, *path, *flags)
+
+
 @pytest.mark.parametrize("part", ["rnn", "readout"])
 def test_train_freezes_the_rest(data, trained, tmp_path, part):
     flags = ["--train", part, "--finetune-from-model", trained / "checkpoint_last.pt", "--max-update", 3]
