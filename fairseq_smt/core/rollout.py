@@ -1,24 +1,167 @@
-"""Rollouts: the RNN run on its own memories over a block."""
+"""Rollouts: the RNN run on its own memories over a block, step by step or side by side.
+
+`sequential` is the specification. The others trade its depth of T cell calls for restarts:
+
+    chunked    restart from given memories every C positions, all chunks side by side: depth C, the same work
+    warm       chunks restart from the RNN's own memories of an earlier pass: no teacher, depth (passes + 1) · C
+    jacobi     k sweeps over all positions at once, from given memories: depth k, k times the work
+
+A chunk begins at 0 and at every position p with p % C == offset. Positions are those of the block, T in all; memories
+are those after each input.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.errors import require
 
-def sequential(cell: nn.Module, memory: Tensor, inputs: Tensor) -> Tensor:
-    """Apply the cell once per position; the specification of every other rollout.
+
+def sequential(cell: nn.Module, memory: Tensor, inputs: Tensor, detach: int = 0) -> Tensor:
+    """Apply the cell once per position.
 
     Args:
         cell: f.
         memory: the memory before the first input, (B, K, d).
         inputs: `cell.inputs(tokens)`, (B, T, ·).
+        detach: cut the gradient through the memory before every `detach`-th position; 0 for never.
 
     Returns:
         m̂_0..m̂_{T-1}, the memory after each input, (B, T, K, d).
     """
     memories = []
-    for x in inputs.unbind(1):
+    for t, x in enumerate(inputs.unbind(1)):
+        if detach and t and t % detach == 0:
+            memory = memory.detach()
         memory = cell(memory, x)
         memories.append(memory)
     if not memories:
         return memory[:, None][:, :0]
     return torch.stack(memories, dim=1)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A division of T positions into chunks of C: [0, offset), [offset, offset + C), …, the last one up to T.
+
+    Raises:
+        ConfigurationError: for a chunk length that is not positive.
+    """
+
+    length: int
+    chunk: int
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.chunk > 0, f"a chunk must have at least one position, not {self.chunk}.")
+
+    @property
+    def size(self) -> int:
+        """Positions of a chunk; no more than there are."""
+        return min(self.chunk, self.length)
+
+    def starts(self) -> list[int]:
+        """First positions, ascending; the first is 0."""
+        offset = self.offset % self.chunk
+        return [0] * (offset > 0 or self.length == 0) + list(range(offset, self.length, self.chunk))
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, ...) → (B, chunks, C, ...), repeating the last position where a chunk is shorter than C."""
+        index = torch.tensor(self.starts(), device=x.device)[:, None] + torch.arange(self.size, device=x.device)
+        return x[:, index.clamp(max=self.length - 1)]
+
+    def join(self, x: Tensor) -> Tensor:
+        """(B, chunks, C, ...) → (B, T, ...), the inverse of `split`."""
+        starts = torch.tensor(self.starts(), device=x.device)
+        time = torch.arange(self.length, device=x.device)
+        chunk = torch.searchsorted(starts, time, right=True) - 1
+        return x[:, chunk, time - starts[chunk]]
+
+    def before(self, initial: Tensor, memories: Tensor) -> Tensor:
+        """The memories that chunks start from: m_∅ (B, K, d), then those of (B, T, K, d) right before each chunk."""
+        previous = torch.tensor(self.starts()[1:], device=memories.device, dtype=torch.long) - 1
+        return torch.cat((initial[:, None].to(memories.dtype), memories[:, previous]), dim=1)
+
+
+def from_starts(cell: nn.Module, starts: Tensor, inputs: Tensor, chunks: Chunks, detach: int = 0) -> Tensor:
+    """Run every chunk from its start (B, chunks, K, d), side by side: (B, T, K, d)."""
+    pieces = chunks.split(inputs)
+    memories = sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1), detach)
+    return chunks.join(memories.unflatten(0, pieces.shape[:2]))
+
+
+def chunked(
+    cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, chunk: int, offset: int = 0, detach: int = 0
+) -> Tensor:
+    """Restart from the label before every chunk, and from m_∅ at the block's beginning.
+
+    Args:
+        initial: m_∅, (B, K, d).
+        labels: m_t of the teacher, (B, T, K, d).
+        inputs: `cell.inputs(tokens)`, (B, T, ·).
+        chunk, offset: C, and where the chunks lie.
+        detach: as in `sequential`, counted from the beginning of each chunk.
+
+    Returns:
+        (B, T, K, d); with C ≥ T and offset 0 that of `sequential`.
+    """
+    if not inputs.shape[1]:
+        return labels[:, :0]
+    chunks = Chunks(inputs.shape[1], chunk, offset)
+    return from_starts(cell, chunks.before(initial, labels), inputs, chunks, detach)
+
+
+def warm(
+    cell: nn.Module, initial: Tensor, inputs: Tensor, chunk: int, offset: int = 0, passes: int = 1, detach: int = 0
+) -> Tensor:
+    """Restart from the RNN's own memories: those of `passes` earlier passes without gradient, the first all from m_∅.
+
+    With as many passes as there are chunks the values are those of `sequential`.
+
+    Returns:
+        (B, T, K, d), with gradients inside the chunks only.
+    """
+    if not inputs.shape[1]:
+        return initial[:, None][:, :0]
+    chunks = Chunks(inputs.shape[1], chunk, offset)
+    starts = initial[:, None].expand(-1, len(chunks.starts()), -1, -1)
+    for _ in range(passes):
+        with torch.no_grad():
+            memories = from_starts(cell, starts, inputs, chunks)
+        starts = chunks.before(initial, memories)
+    return from_starts(cell, starts, inputs, chunks, detach)
+
+
+def jacobi(cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, sweeps: int) -> Tensor:
+    """`sweeps` times m̂_{t+1} ← f(m̂_t, x_{t+1}) at all positions at once, from the labels.
+
+    Returns:
+        (B, T, K, d); with sweeps ≥ T that of `sequential`.
+    """
+    require(sweeps > 0, f"jacobi needs at least one sweep, not {sweeps}.")
+    memories = labels
+    for _ in range(sweeps):
+        source = torch.cat((initial[:, None].to(memories.dtype), memories[:, :-1]), dim=1)[:, : inputs.shape[1]]
+        memories = cell(source.flatten(0, 1), inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+    return memories
+
+
+def with_gradient(
+    cell: nn.Module, starts: Tensor, memories: Tensor, inputs: Tensor, chunks: Chunks, detach: int
+) -> Tensor:
+    """Give a rollout that was made without gradient the gradient of one that is cut every `detach` positions.
+
+    Every cut segment starts from its detached memory, so that all of them run side by side: depth `detach`, and one
+    batched call of the cell for `detach` = 1. The values are those of `memories` again.
+
+    Args:
+        starts: the memories that the chunks started from, (B, chunks, K, d); their gradient is kept.
+        memories: the rollout, (B, T, K, d).
+    """
+    detach = min(detach, chunks.size)
+    pieces = chunks.split(inputs)
+    segments = Chunks(chunks.size, detach)
+    own = chunks.split(memories.detach()).flatten(0, 1)
+    values = from_starts(cell, segments.before(starts.flatten(0, 1), own), pieces.flatten(0, 1), segments)
+    return chunks.join(values.unflatten(0, pieces.shape[:2]))

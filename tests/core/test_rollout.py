@@ -1,0 +1,151 @@
+"""Every rollout against the sequential one: outputs and gradients."""
+
+import pytest
+import torch
+
+from fairseq_smt.core.cells import CELLS, build_cell
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.memory import normalize_memory
+from fairseq_smt.core.rollout import Chunks, chunked, jacobi, sequential, warm, with_gradient
+
+V, K, D, B, T = 11, 3, 8, 2, 10
+cells = pytest.mark.parametrize("name", list(CELLS))
+chunkings = pytest.mark.parametrize(("chunk", "offset"), [(1, 0), (4, 0), (4, 1), (4, 3), (3, 7), (10, 0), (16, 5)])
+
+
+def setup(name, length=T):
+    torch.manual_seed(0)
+    cell = build_cell(name, V, K, D, hidden=16, layers=1, heads=2).double()
+    tokens = torch.randint(V, (B, length), generator=torch.Generator().manual_seed(1))
+    initial = normalize_memory(torch.randn(B, K, D, dtype=torch.double)).requires_grad_()
+    labels = normalize_memory(torch.randn(B, length, K, D, dtype=torch.double)).requires_grad_()
+    return cell, initial, labels, tokens
+
+
+def gradients(memories, *leaves):
+    weight = torch.linspace(-1, 1, memories.numel(), dtype=memories.dtype).view(memories.shape)
+    return torch.autograd.grad((memories * weight).sum(), leaves, retain_graph=True, materialize_grads=True)
+
+
+def assert_same(cell, found, expected, *leaves):
+    torch.testing.assert_close(found, expected)
+    leaves = [*leaves, *cell.parameters()]
+    torch.testing.assert_close(gradients(found, *leaves), gradients(expected, *leaves))
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 10])
+@chunkings
+def test_splitting_and_joining_keep_every_position(length, chunk, offset):
+    if not length:
+        return
+    chunks = Chunks(length, chunk, offset)
+    x = torch.arange(B * length).view(B, length)
+    assert torch.equal(chunks.join(chunks.split(x)), x)
+    starts = chunks.starts()
+    assert starts[0] == 0 and all(s % chunk == offset % chunk for s in starts[1:])
+    assert max(b - a for a, b in zip(starts, [*starts[1:], length], strict=True)) <= chunk
+
+
+@cells
+@chunkings
+@pytest.mark.parametrize("detach", [0, 1, 3])
+def test_chunked_equals_a_loop_over_chunks(name, chunk, offset, detach):
+    cell, initial, labels, tokens = setup(name)
+    found = chunked(cell, initial, labels, cell.inputs(tokens), chunk, offset, detach)
+    starts = Chunks(T, chunk, offset).starts()
+    pieces = []
+    for a, b in zip(starts, [*starts[1:], T], strict=True):
+        memory = labels[:, a - 1] if a else initial
+        pieces.append(sequential(cell, memory, cell.inputs(tokens[:, a:b]), detach))
+    assert_same(cell, found, torch.cat(pieces, 1), initial, labels)
+
+
+@cells
+@pytest.mark.parametrize("chunk", [T, T + 5])
+def test_chunks_as_long_as_the_block_equal_sequential(name, chunk):
+    cell, initial, labels, tokens = setup(name)
+    inputs = cell.inputs(tokens)
+    expected = sequential(cell, initial, inputs)
+    assert_same(cell, chunked(cell, initial, labels, inputs, chunk), expected, initial)
+    assert_same(cell, warm(cell, initial, inputs, chunk), expected, initial)
+
+
+@cells
+@chunkings
+def test_warm_with_enough_passes_equals_sequential_cut_at_the_chunks(name, chunk, offset):
+    cell, initial, _, tokens = setup(name)
+    chunks = Chunks(T, chunk, offset)
+    found = warm(cell, initial, cell.inputs(tokens), chunk, offset, passes=len(chunks.starts()))
+    memory, memories = initial, []
+    for t in range(T):
+        if t in chunks.starts()[1:]:
+            memory = memory.detach()
+        memory = cell(memory, cell.inputs(tokens[:, t]))
+        memories.append(memory)
+    assert_same(cell, found, torch.stack(memories, 1), initial)
+
+
+@cells
+def test_warm_with_one_pass_starts_from_chunks_that_began_at_the_initial_memory(name):
+    cell, initial, _, tokens = setup(name)
+    found = warm(cell, initial, cell.inputs(tokens), 4, 2, passes=1)
+    before = sequential(cell, initial, cell.inputs(tokens[:, 2:6]))[:, -1]
+    torch.testing.assert_close(found[:, 6:], sequential(cell, before, cell.inputs(tokens[:, 6:])))
+    assert torch.equal(
+        warm(cell, initial, cell.inputs(tokens), 4, passes=0)[:, 4], cell(initial, cell.inputs(tokens[:, 4]))
+    )
+
+
+@cells
+@pytest.mark.parametrize("sweeps", [T, T + 3])
+def test_jacobi_with_enough_sweeps_equals_sequential(name, sweeps):
+    cell, initial, labels, tokens = setup(name)
+    inputs = cell.inputs(tokens)
+    assert_same(cell, jacobi(cell, initial, labels, inputs, sweeps), sequential(cell, initial, inputs), initial, labels)
+
+
+@cells
+@pytest.mark.parametrize("sweeps", [1, 3])
+def test_jacobi_equals_its_definition(name, sweeps):
+    cell, initial, labels, tokens = setup(name)
+    expected = []
+    for t in range(T):
+        first = max(0, t - sweeps + 1)
+        memory = labels[:, first - 1] if first else initial
+        expected.append(sequential(cell, memory, cell.inputs(tokens[:, first : t + 1]))[:, -1])
+    found = jacobi(cell, initial, labels, cell.inputs(tokens), sweeps)
+    assert_same(cell, found, torch.stack(expected, 1), initial, labels)
+
+
+@cells
+@chunkings
+@pytest.mark.parametrize("detach", [1, 2, 3, 20])
+def test_gradient_of_a_rollout_made_without_one_equals_the_loop(name, chunk, offset, detach):
+    cell, initial, labels, tokens = setup(name)
+    inputs, chunks = cell.inputs(tokens), Chunks(T, chunk, offset)
+    with torch.no_grad():
+        memories = chunked(cell, initial, labels, inputs, chunk, offset)
+    found = with_gradient(cell, chunks.before(initial, labels), memories, inputs, chunks, detach)
+    expected = chunked(cell, initial, labels, inputs, chunk, offset, detach)
+    assert_same(cell, found, expected, initial, labels)
+
+
+@cells
+def test_rollouts_of_nothing_are_empty(name):
+    cell, initial, labels, tokens = setup(name, length=0)
+    inputs = cell.inputs(tokens)
+    for memories in (
+        sequential(cell, initial, inputs),
+        chunked(cell, initial, labels, inputs, 4),
+        warm(cell, initial, inputs, 4),
+        jacobi(cell, initial, labels, inputs, 2),
+    ):
+        assert memories.shape == (B, 0, K, D)
+
+
+def test_bad_numbers_are_refused():
+    cell, initial, labels, tokens = setup("mlp")
+    with pytest.raises(ConfigurationError, match="at least one position"):
+        chunked(cell, initial, labels, cell.inputs(tokens), 0)
+    with pytest.raises(ConfigurationError, match="at least one sweep"):
+        jacobi(cell, initial, labels, cell.inputs(tokens), 0)
