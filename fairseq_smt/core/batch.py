@@ -53,11 +53,16 @@ class Draws:
     update: int
     ids: Tensor
 
-    PURPOSES = ("future", "future target", "readout", "dynamics", "uniformity")
+    PURPOSES = ("future", "future target", "readout", "dynamics", "uniformity", "chunk")
 
     def __call__(self, purpose: str, n: int) -> Tensor:
         """n uniform numbers in [0, 1) per sample: (B, n)."""
         return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), self.ids, n)
+
+    def shared(self, purpose: str, n: int) -> list[float]:
+        """n uniform numbers in [0, 1) that all samples of the update share, in every process."""
+        ids = torch.zeros(1, dtype=torch.int64)
+        return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), ids, n)[0].tolist()
 
 
 @dataclass

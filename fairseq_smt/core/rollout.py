@@ -125,25 +125,36 @@ def warm(
     if not inputs.shape[1]:
         return initial[:, None][:, :0]
     chunks = Chunks(inputs.shape[1], chunk, offset)
+    return from_starts(cell, warm_starts(cell, initial, inputs, chunks, passes), inputs, chunks, detach)
+
+
+def warm_starts(cell: nn.Module, initial: Tensor, inputs: Tensor, chunks: Chunks, passes: int) -> Tensor:
+    """What the chunks of `warm` start from, (B, chunks, K, d): m_∅ (with its gradient) and, detached, own memories."""
     starts = initial[:, None].expand(-1, len(chunks.starts()), -1, -1)
     for _ in range(passes):
         with torch.no_grad():
             memories = from_starts(cell, starts, inputs, chunks)
         starts = chunks.before(initial, memories)
-    return from_starts(cell, starts, inputs, chunks, detach)
+    return starts
 
 
-def jacobi(cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, sweeps: int) -> Tensor:
+def jacobi(
+    cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, sweeps: int, without_gradient: int = 0
+) -> Tensor:
     """`sweeps` times m̂_{t+1} ← f(m̂_t, x_{t+1}) at all positions at once, from the labels.
+
+    Args:
+        without_gradient: sweeps, the first ones, that build no graph.
 
     Returns:
         (B, T, K, d); with sweeps ≥ T that of `sequential`.
     """
     require(sweeps > 0, f"jacobi needs at least one sweep, not {sweeps}.")
     memories = labels
-    for _ in range(sweeps):
-        source = torch.cat((initial[:, None].to(memories.dtype), memories[:, :-1]), dim=1)[:, : inputs.shape[1]]
-        memories = cell(source.flatten(0, 1), inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+    for sweep in range(sweeps):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and sweep >= without_gradient):
+            source = torch.cat((initial[:, None].to(memories.dtype), memories[:, :-1]), dim=1)[:, : inputs.shape[1]]
+            memories = cell(source.flatten(0, 1), inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
     return memories
 
 

@@ -11,14 +11,16 @@ One objective is one call on the core modules, so that a data-parallel wrapper s
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
-from fairseq_smt.core.diagnostics import effective_rank, horizons, label_variance
+from fairseq_smt.core.diagnostics import effective_rank, label_variance
 from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.random import draw_positions, take
 from fairseq_smt.core.transitions import Transitions, label_transitions
 
@@ -99,7 +101,7 @@ class SupervisedMemoryTraining:
         else:
             terms.skip("effective_rank")
         if not training:
-            self._own_memories(modules, batch, transitions, terms)
+            unroll_and_score(modules, batch, terms, self.horizon, partial(self._labels_at, modules, batch, transitions))
         return terms
 
     @staticmethod
@@ -142,9 +144,7 @@ class SupervisedMemoryTraining:
             index, mask = draw_positions(mask, draw("readout", self.readout_positions))
             memory, targets, scored = (take(x, index) for x in (memory, targets, scored))
         logits = modules.rnn.readout(memory)
-        terms.add("ceiling_nll", *losses.cross_entropy(logits, targets, mask & scored))
-        correct = (logits.argmax(-1) == targets) & mask & scored
-        terms.add("ceiling_accuracy", correct.sum(), (mask & scored).sum())
+        score(terms, "ceiling", logits, targets, mask & scored)
         return losses.mean_of(*losses.cross_entropy(logits, targets, mask))
 
     def _dynamics(
@@ -179,25 +179,8 @@ class SupervisedMemoryTraining:
         number = min(self.uniformity_tokens, int(mask.sum()) * label.shape[2])
         return label.flatten(0, 2)[keys.topk(number, largest=False).indices]
 
-    @torch.no_grad()
-    def _own_memories(self, modules: Modules, batch: Batch, transitions: Transitions, terms: Terms) -> None:
-        """Unroll the RNN from m_∅: its loss, its accuracy, and its drift after 1, 4, 16, … steps."""
-        memories = modules.rnn.unroll(batch.inputs)
-        logits = modules.rnn.readout(memories)
-        terms.add("rnn_nll", *losses.cross_entropy(logits, batch.targets, batch.scored))
-        correct = (logits.argmax(-1) == batch.targets) & batch.scored
-        terms.add("rnn_accuracy", correct.sum(), batch.scored.sum())
-        steps = horizons(self.horizon)
-        inside = [h for h in steps if h <= batch.inputs.shape[1]]
-        t = (torch.tensor(inside, device=memories.device) - 1).expand(len(memories), -1)
+    @staticmethod
+    def _labels_at(modules: Modules, batch: Batch, transitions: Transitions, t: Tensor) -> Tensor:
         if modules.teacher.every_position:
-            label = take(transitions.label, t)
-        else:
-            label = modules.teacher.at(batch.inputs, t, batch.real)
-        real = take(batch.real, t)
-        error = losses.squared_error(take(memories, t), label) * real
-        for i, h in enumerate(steps):
-            if i < len(inside):
-                terms.add(f"drift_{h}", error[:, i].sum(), real[:, i].sum())
-            else:
-                terms.skip(f"drift_{h}")
+            return take(transitions.label, t)
+        return modules.teacher.at(batch.inputs, t, batch.real)

@@ -1,0 +1,125 @@
+"""DAgger Memory Training: the RNN on its own memories, pulled back onto a frozen teacher's.
+
+    labels m_0..m_{T-1}       one pass of the teacher, without gradient
+    m̂_0..m̂_{T-1}             a rollout of the RNN (core/rollout.py)
+    drift       MSE of m̂_t against m_t
+    readout     CE of g(m̂_t)
+
+The gradient of either loss may be cut every N positions of the rollout. N = 1 is the paper's: on-policy imitation, where
+each memory is regressed from the one before it as it is.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairseq_smt.core import losses
+from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
+from fairseq_smt.core.diagnostics import label_variance
+from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
+from fairseq_smt.core.random import take
+from fairseq_smt.core.rollout import Chunks, from_starts, jacobi, warm_starts, with_gradient
+
+ROLLOUTS = ("chunked", "sequential", "warm", "jacobi")
+CHUNK_LENGTHS = ("fixed", "random", "adaptive")
+
+
+@dataclass
+class DaggerMemoryTraining:
+    """The DMT objective.
+
+    Attributes:
+        drift_weight, readout_weight: coefficients.
+        rollout: how the RNN runs on its own memories, one of `ROLLOUTS`.
+        chunk: C of `chunked` and `warm`, sweeps of `jacobi`.
+        chunk_lengths: `fixed`, or `random`: C drawn from 1..T for every update; `adaptive` is given with each call.
+        passes: passes without gradient of `warm`.
+        drift_backprop, ce_backprop: positions (jacobi: sweeps) through which the gradient of the drift and of the
+            readout's CE goes; ce_backprop = 0 trains the readout alone.
+        horizon: block length up to which drift is reported.
+        seed: of chunk lengths and offsets.
+    """
+
+    drift_weight: float = 1.0
+    readout_weight: float = 1.0
+    rollout: str = "chunked"
+    chunk: int = 16
+    chunk_lengths: str = "fixed"
+    passes: int = 1
+    drift_backprop: int = 16
+    ce_backprop: int = 16
+    horizon: int = 128
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.rollout in ROLLOUTS, f"--rollout {self.rollout} is unknown; choose one of {', '.join(ROLLOUTS)}.")
+        require(
+            self.chunk_lengths in CHUNK_LENGTHS,
+            f"--chunk-lengths {self.chunk_lengths} is unknown; choose one of {', '.join(CHUNK_LENGTHS)}.",
+        )
+        require_positive(chunk=self.chunk, drift_backprop=self.drift_backprop)
+        require(self.ce_backprop >= 0, f"--ce-backprop must not be negative, got {self.ce_backprop}.")
+        require(self.passes >= 0, f"--warm-passes must not be negative, got {self.passes}.")
+
+    def __call__(
+        self, modules: Modules, batch: Batch, *, update: int = 0, chunk: int | None = None, training: bool = True
+    ) -> Terms:
+        """The loss of a batch, a float32 mean over it, with its terms in nats.
+
+        Args:
+            update: keys the draws; the same update gives the same chunks in every process.
+            chunk: C of this update, when it is adaptive.
+            training: False also scores the readout on the labels, and the RNN unrolled from m_∅.
+        """
+        rnn = modules.rnn
+        terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
+        with torch.no_grad():
+            labels = modules.teacher.labels(batch.inputs, batch.real)
+        for_drift, for_readout = self._roll(rnn, batch, labels, update, chunk)
+
+        drift = terms.add("drift", *losses.dynamics(for_drift, labels, batch.real))
+        readout = score(terms, "rollout", rnn.readout(for_readout), batch.targets, batch.asked)
+        terms.loss = self.drift_weight * drift + self.readout_weight * readout
+        terms.add_mean("label_variance", label_variance(labels, batch.real), batch.real.sum())
+        if not training:
+            with torch.no_grad():
+                score(terms, "ceiling", rnn.readout(labels), batch.targets, batch.scored)
+            unroll_and_score(modules, batch, terms, self.horizon, lambda t: take(labels, t))
+        return terms
+
+    def chunk_at(self, update: int, length: int) -> tuple[int, int]:
+        """C and offset of an update's chunks in blocks of `length`."""
+        if self.rollout == "sequential":
+            return max(length, 1), 0
+        drawn, where = Draws(self.seed, update, torch.zeros(1)).shared("chunk", 2)
+        chunk = 1 + int(drawn * length) if self.chunk_lengths == "random" else self.chunk
+        return chunk, int(where * chunk)
+
+    def _roll(
+        self, rnn: RecurrentLanguageModel, batch: Batch, labels: Tensor, update: int, chunk: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """The RNN's memories twice, (B, T, K, d): with the gradient for the drift, and for the readout."""
+        cell, inputs, initial = rnn.cell, rnn.cell.inputs(batch.inputs), rnn.initial(len(labels))
+        length = inputs.shape[1]
+        if self.rollout == "jacobi":
+            return tuple(
+                jacobi(cell, initial, labels, inputs, self.chunk, without_gradient=self.chunk - n)
+                for n in (self.drift_backprop, self.ce_backprop)
+            )
+        size, offset = self.chunk_at(update, length)
+        if chunk is not None:
+            size, offset = chunk, offset * chunk // size
+        chunks = Chunks(length, size, offset)
+        if self.rollout == "warm":
+            starts = warm_starts(cell, initial, inputs, chunks, self.passes)
+        else:
+            starts = chunks.before(initial, labels)
+        depths = {min(n, chunks.size) for n in (self.drift_backprop, self.ce_backprop)}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and chunks.size in depths):
+            memories = from_starts(cell, starts, inputs, chunks)
+        cut = {n: with_gradient(cell, starts, memories, inputs, chunks, n) for n in depths - {0, chunks.size}}
+        cut |= {0: memories.detach(), chunks.size: memories}
+        return tuple(cut[min(n, chunks.size)] for n in (self.drift_backprop, self.ce_backprop))

@@ -1,0 +1,45 @@
+"""What validation says of the RNN: unrolled from m_∅ on its own memories, whatever it was trained by."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fairseq_smt.core import losses
+from fairseq_smt.core.batch import Batch, Modules, Terms
+from fairseq_smt.core.diagnostics import horizons
+from fairseq_smt.core.random import take
+
+
+def score(terms: Terms, name: str, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Note `name`_nll and `name`_accuracy of logits (..., V) against targets (...); return the mean CE."""
+    mean = terms.add(f"{name}_nll", *losses.cross_entropy(logits, targets, mask))
+    correct = (logits.argmax(-1) == targets) & mask
+    terms.add(f"{name}_accuracy", correct.sum(), mask.sum())
+    return mean
+
+
+@torch.no_grad()
+def unroll_and_score(
+    modules: Modules, batch: Batch, terms: Terms, horizon: int = 0, labels_at: Callable[[Tensor], Tensor] | None = None
+) -> None:
+    """Note the RNN's loss and accuracy, and its drift after 1, 4, 16, … steps.
+
+    Args:
+        horizon: block length up to which drift is reported.
+        labels_at: labels (B, n, K, d) at positions (B, n); without it there is no drift.
+    """
+    memories = modules.rnn.unroll(batch.inputs)
+    score(terms, "rnn", modules.rnn.readout(memories), batch.targets, batch.scored)
+    if labels_at is None:
+        return
+    steps = horizons(horizon)
+    inside = [h for h in steps if h <= batch.inputs.shape[1]]
+    t = (torch.tensor(inside, device=memories.device, dtype=torch.long) - 1).expand(len(memories), -1)
+    real = take(batch.real, t)
+    error = losses.squared_error(take(memories, t), labels_at(t)) * real
+    for i, h in enumerate(steps):
+        if i < len(inside):
+            terms.add(f"drift_{h}", error[:, i].sum(), real[:, i].sum())
+        else:
+            terms.skip(f"drift_{h}")
