@@ -215,8 +215,8 @@ class SmtLanguageModelingTask(LanguageModelingTask):
         room = min(int(generator.max_len_a * source_length + generator.max_len_b), generator.max_len - 1)
         if longest >= room:
             logger.warning(
-                f"a prompt of {longest} symbols is cut at {room} and not continued, since --max-len-b counts the prompt: "
-                "with --max-len-a 1, --max-len-b symbols follow every prompt"
+                f"a prompt of {longest} symbols fills --max-len-b, which counts it, and is cut at {room} and not "
+                "continued: with --max-len-a 1, --max-len-b symbols follow every prompt"
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
