@@ -71,6 +71,7 @@ printf '  %-48s %s\n' "unigram" "$(awk '/unigram/{print $2}' "$run/ngrams.txt")"
     "bigram" "$(awk '/bigram/{print $2}' "$run/ngrams.txt")" \
     "RNN alone, unrolled from its initial memory" "$(loss rnn)" \
     "ceiling: its readout on the teacher's memories" "$(loss ceiling)"
+sed -nE 's/.*(bits per byte = .*)/  (\1)/p' "$run/score-rnn.log"
 echo "Seconds:"
 for name in prepare baselines train score-rnn score-ceiling generate; do
     printf '  %-48s %s\n' "$name" "$(cat "$run/$name.seconds")"

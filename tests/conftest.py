@@ -13,12 +13,18 @@ BLOCKS = ["--task", "smt_lm", "--tokens-per-sample", "32", "--add-bos-token"]
 TRAIN = [*BLOCKS, "--arch", "smt_lm_tiny", "--batch-size", "8", "--optimizer", "adam", "--lr", "0.008", "--cpu"]
 
 
-def run(*command: object, cwd: Path = ROOT, ok: bool = True) -> str:
+def run(*command: object, cwd: Path = ROOT, ok: bool = True, stdin: str | None = None) -> str:
     """Run a command of this environment and return what it prints; fail unless it succeeds (or fails, if not `ok`)."""
     environment = os.environ | {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     program = Path(sys.executable).parent / str(command[0])
     done = subprocess.run(
-        [str(program), *map(str, command[1:])], cwd=cwd, env=environment, text=True, capture_output=True, timeout=300
+        [str(program), *map(str, command[1:])],
+        cwd=cwd,
+        env=environment,
+        input=stdin,
+        text=True,
+        capture_output=True,
+        timeout=300,
     )
     output = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, output[-3000:]

@@ -110,6 +110,8 @@ class SmtCriterion(FairseqCriterion):
         }
         for name, (total, count) in terms.measures.items():
             log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
+        if not training and self.task.byte_lengths is not None:
+            log["scored_bytes"] = (self.task.bytes_of(batch.targets) * batch.scored).sum().float()
         return terms.loss * tokens, tokens, log
 
     def _check(self, model) -> None:
@@ -137,7 +139,7 @@ class SmtCriterion(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
-        """Log every measure: losses as nll in bits and perplexity, errors over label variance."""
+        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
 
         def total(key: str) -> float:
             return float(sum(log.get(key, 0) for log in logging_outputs))
@@ -158,9 +160,14 @@ class SmtCriterion(FairseqCriterion):
                 metrics.log_scalar(name, mean / variance, weight, round=4)
             else:
                 metrics.log_scalar(name, mean, weight, round=4)
+        scored_bytes = total("scored_bytes")  # counted in validation, where both are scored on the same targets
         for name in ("ceiling", "rnn"):
             if f"{name}_nll" in means:
                 metrics.log_derived(f"{name}_ppl", partial(_perplexity, name=f"{name}_nll"))
+                if scored_bytes:
+                    metrics.log_scalar(
+                        f"{name}_bpb", total(f"{name}_nll_sum") * BITS / scored_bytes, scored_bytes, round=3
+                    )
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ from fairseq import utils
 from fairseq.data import Dictionary, MonolingualDataset
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
+from fairseq.tokenizer import tokenize_line
 
 from fairseq_smt.core.batch import Batch
+from fairseq_smt.data import vocabulary
 from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.generation import PromptGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +63,20 @@ class SmtLanguageModelingConfig(LanguageModelingConfig):
 class SmtLanguageModelingTask(LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
+    Attributes:
+        vocabulary: how DATA's symbols were made; None for data from elsewhere.
+        byte_lengths: bytes that each symbol stands for, (V,); None without a vocabulary.
+
     Raises:
         ConfigurationError: for self or past targets, missing data, or a truncated output vocabulary.
     """
 
     def __init__(self, args, dictionary, output_dictionary=None, targets=None):
         super().__init__(args, dictionary, output_dictionary, targets)
+        self.vocabulary = vocabulary.load(Path(utils.split_paths(args.data)[0])) if args.data else None
+        self.byte_lengths = None
+        if self.vocabulary is not None:
+            self.byte_lengths = torch.tensor(vocabulary.byte_lengths(self.vocabulary, dictionary.symbols))
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
             getattr(self.state, flag)
@@ -110,19 +122,102 @@ class SmtLanguageModelingTask(LanguageModelingTask):
     def eval_lm_dataloader(self, dataset, **kwargs):
         if isinstance(dataset, BosAwareDataset):
             dataset.bos_predicts_bos = True
+            if self.byte_lengths is not None:
+                self._log_bits_per_byte(dataset, kwargs.get("num_shards", 1))
         return super().eval_lm_dataloader(dataset, **kwargs)
 
+    def _log_bits_per_byte(self, dataset: BosAwareDataset, shards: int) -> None:
+        """The factor from fairseq-eval-lm's bits per token; the target of a bos is not scored."""
+        tokens = length = 0
+        for i in range(len(dataset)):
+            target = dataset[i]["target"][int(self.args.add_bos_token) :]
+            tokens += int(target.ne(self.dictionary.pad()).sum())
+            length += int(self.byte_lengths[target].sum())
+        if length:
+            where = f" in all {shards} shards" if shards > 1 else ""
+            logger.info(
+                f"bits per byte = bits per token × {tokens / length:.6f} "
+                f"({tokens} scored tokens, {length} bytes{where})"
+            )
+
+    def bytes_of(self, target: torch.Tensor) -> torch.Tensor:
+        """Bytes that target tokens (...) stand for: (...)."""
+        self.byte_lengths = self.byte_lengths.to(target.device)
+        return self.byte_lengths[target]
+
+    def build_bpe(self, args):
+        """The encoder of `--bpe`, or without one that of DATA's own vocabulary."""
+        chosen = super().build_bpe(args)
+        return vocabulary.LineCodec(self.vocabulary) if chosen is None and self.vocabulary else chosen
+
+    def build_generator(self, models, args, seq_gen_cls=None, **kwargs):
+        if seq_gen_cls is None and not getattr(args, "print_alignment", False):
+            seq_gen_cls = PromptGenerator
+        require(
+            args.max_len_a > 0 or args.min_len <= args.max_len_b,
+            f"--min-len {args.min_len} is larger than --max-len-b {args.max_len_b}: raise --max-len-b.",
+        )
+        return super().build_generator(models, args, seq_gen_cls=seq_gen_cls, **kwargs)
+
+    def get_interactive_tokens_and_lengths(self, lines, encode_fn):
+        """Tokens of the prompts, as fairseq's; a warning names the symbols that the dictionary does not have."""
+        for line in lines:
+            symbols = tokenize_line(encode_fn(line))
+            unknown = [s for s in dict.fromkeys(symbols) if s not in self.source_dictionary]
+            if unknown and len(unknown) == len(set(symbols)):
+                logger.warning(
+                    f"no symbol of the prompt {line[:40]!r} is in DATA's dictionary, each is read as <unk>: give the "
+                    "--bpe that DATA was made with"
+                )
+            elif unknown:
+                logger.warning(
+                    f"not in DATA's dictionary and read as <unk> in the prompt {line[:40]!r}: {' '.join(unknown[:20])}"
+                )
+        return super().get_interactive_tokens_and_lengths(lines, encode_fn)
+
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+        """Generate, every prompt as it would be alone."""
+        lengths = sample["net_input"].get("src_lengths")
+        if getattr(generator, "max_len_a", 0) == 0 or lengths is None or lengths.eq(lengths[:1]).all():
+            return self._continue(generator, models, sample, prefix_tokens, constraints)
+        # --max-len-a multiplies the length of the longest source of a batch: one batch per length.
+        hypotheses = [None] * len(lengths)
+        for length in lengths.unique().tolist():
+            rows = lengths.eq(length).nonzero().flatten()
+            part = {
+                "net_input": {
+                    "src_tokens": sample["net_input"]["src_tokens"][rows, :length],
+                    "src_lengths": lengths[rows],
+                }
+            }
+            prefix = None if prefix_tokens is None else prefix_tokens[rows]
+            found = self._continue(generator, models, part, prefix, constraints)
+            for row, hypothesis in zip(rows.tolist(), found, strict=True):
+                hypotheses[row] = hypothesis
+        return hypotheses
+
+    def _continue(self, generator, models, sample, prefix_tokens, constraints):
         """Generate; a prompt from the start of a document begins with eos, which the generator takes for an end."""
         bos, eos = self.source_dictionary.bos(), self.source_dictionary.eos()
+        source = sample["net_input"]["src_tokens"]
+        first = bos if self.args.add_bos_token else eos
+        if prefix_tokens is None:
+            prefix_tokens = source[:, 1:] if source[:, 0].eq(first).all() else source
         if self.args.add_bos_token:
-            if prefix_tokens is None:
-                prefix_tokens = sample["net_input"]["src_tokens"]
-                if prefix_tokens.nelement() and prefix_tokens[:, 0].eq(bos).all():
-                    prefix_tokens = prefix_tokens[:, 1:]
             prefix_tokens = prefix_tokens.clone()
             prefix_tokens[:, :1][prefix_tokens[:, :1] == eos] = bos
+        if hasattr(generator, "max_len_b"):
+            self._warn_of_long_prompts(generator, source.shape[1], prefix_tokens)
         return super().inference_step(generator, models, sample, prefix_tokens, constraints)
+
+    def _warn_of_long_prompts(self, generator, source_length: int, prompts: torch.Tensor) -> None:
+        longest = int(prompts.ne(self.source_dictionary.pad()).sum(1).max())
+        room = min(int(generator.max_len_a * source_length + generator.max_len_b), generator.max_len - 1)
+        if longest >= room:
+            logger.warning(
+                f"a prompt of {longest} symbols fills --max-len-b, which counts it, and is cut at {room} and not "
+                "continued: with --max-len-a 1, --max-len-b symbols follow every prompt"
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare with the checkpoint's blocks; fairseq calls this for scoring and generation."""
