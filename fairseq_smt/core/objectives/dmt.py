@@ -5,8 +5,8 @@
     drift       MSE of m̂_t against m_t
     readout     CE of g(m̂_t)
 
-The gradient of either loss may be cut every N positions of the rollout. N = 1 is the paper's: on-policy imitation, where
-each memory is regressed from the one before it as it is.
+The gradient of either loss may be cut every N positions of the rollout. N = 1 is the paper's: on-policy imitation,
+where each memory is regressed from the one before it as it is.
 """
 
 from dataclasses import dataclass

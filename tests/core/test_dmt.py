@@ -1,0 +1,175 @@
+"""DAgger Memory Training and chunked BPTT on tiny modules."""
+
+import pytest
+import torch
+
+from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackpropagation, DaggerMemoryTraining
+from fairseq_smt.core.rollout import sequential
+from fairseq_smt.core.teacher import HEADS
+from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
+
+cells = pytest.mark.parametrize("cell", list(CELLS))
+heads = pytest.mark.parametrize("head", HEADS)
+rollouts = pytest.mark.parametrize("rollout", ROLLOUTS)
+modes = pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
+
+
+def gradients(loss, modules):
+    named = {name: p for name, p in parameters(modules).items() if name.startswith("rnn")}
+    return torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
+
+
+@cells
+@heads
+@pytest.mark.parametrize(("drift_backprop", "ce_backprop"), [(1, 0), (1, 1), (3, 10), (10, 2), (10, 10)])
+def test_sequential_equals_the_published_loop(cell, head, drift_backprop, ce_backprop):
+    """Step by step, with the memory detached where the gradient is cut; labels and losses at every position."""
+    modules, batch = make_modules(cell, head), make_batch()
+    objective = DaggerMemoryTraining(
+        10.0, 1.0, rollout="sequential", drift_backprop=drift_backprop, ce_backprop=ce_backprop
+    )
+    terms = objective(modules, batch)
+    labels = modules.teacher.labels(batch.inputs).detach()
+
+    def loop(cut):
+        memory, memories = modules.rnn.initial(4), []
+        for t in range(T):
+            if cut and t and t % cut == 0:
+                memory = memory.detach()
+            memory = modules.rnn.cell(memory, modules.rnn.cell.inputs(batch.inputs[:, t]))
+            memories.append(memory if cut else memory.detach())
+        return torch.stack(memories, 1)
+
+    drift = (loop(drift_backprop) - labels).square().mean()
+    nll = -modules.rnn.readout(loop(ce_backprop)).log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+    expected = 10 * drift + nll[batch.asked].mean()
+    torch.testing.assert_close(terms.loss, expected)
+    torch.testing.assert_close(gradients(terms.loss, modules), gradients(expected, modules), atol=1e-5, rtol=1e-4)
+
+
+@cells
+@rollouts
+@modes
+def test_only_the_rnn_is_trained_and_every_part_of_it(cell, rollout, training):
+    modules = make_modules(cell)
+    terms = DaggerMemoryTraining(rollout=rollout, chunk=4)(modules, make_batch((10, 7, 3, 1)), training=training)
+    terms.loss.backward()
+    assert gradient_size(modules.teacher) == gradient_size(modules.future) == 0
+    for name, p in modules.rnn.named_parameters():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+@cells
+@rollouts
+def test_without_ce_backprop_the_readout_alone_learns_from_the_targets(cell, rollout):
+    modules = make_modules(cell)
+    DaggerMemoryTraining(0.0, 1.0, rollout=rollout, ce_backprop=0)(modules, make_batch()).loss.backward()
+    assert gradient_size(modules.rnn.readout) > 0 and gradient_size(modules.rnn.cell) == 0
+
+
+@cells
+@rollouts
+@pytest.mark.parametrize("lengths", CHUNK_LENGTHS)
+@modes
+def test_halves_add_up_to_the_whole(cell, rollout, lengths, training):
+    modules, batch = make_modules(cell), make_batch((10, 7, 3, 10))
+    objective = DaggerMemoryTraining(rollout=rollout, chunk=4, chunk_lengths=lengths)
+    whole, first, second = (
+        objective(modules, x, update=3, training=training)
+        for x in (batch, part_of(batch, slice(0, 2)), part_of(batch, slice(2, 4)))
+    )
+    for name in whole.measures.keys() - {"label_variance"}:
+        for i in range(2):
+            parts = first.measures[name][i].double() + second.measures[name][i].double()
+            torch.testing.assert_close(parts, whole.measures[name][i].double(), atol=1e-4, rtol=1e-5)
+
+
+@cells
+@heads
+@rollouts
+@modes
+def test_padding_content_does_not_matter(cell, head, rollout, training):
+    modules, objective = make_modules(cell, head), DaggerMemoryTraining(rollout=rollout, chunk=4)
+    a, b = (objective(modules, make_batch((10, 7, 3, 1), padding=p), training=training) for p in (0, 8))
+    torch.testing.assert_close(a.loss, b.loss)
+    for name, pair in a.measures.items():
+        torch.testing.assert_close(pair, b.measures[name], msg=lambda m, name=name: f"{name}: {m}")
+
+
+@cells
+@rollouts
+@modes
+@pytest.mark.parametrize(
+    ("lengths", "length"), [((1, 1, 1), 1), ((10,), T), ((10, 0, 3), T), ((0, 0), T), ((0,), 1)], ids=str
+)
+def test_small_batches_stay_finite(cell, rollout, training, lengths, length):
+    modules, batch = make_modules(cell), make_batch(lengths, length)
+    for objective in (DaggerMemoryTraining(rollout=rollout), ChunkedBackpropagation()):
+        terms = objective(modules, batch, training=training)
+        terms.loss.backward()
+        assert terms.loss.isfinite()
+        assert all(torch.as_tensor(total).isfinite() for total, _ in terms.measures.values())
+        assert all(p.grad is None or p.grad.isfinite().all() for p in parameters(modules).values())
+
+
+def test_random_chunks_differ_by_update_and_not_by_samples():
+    objective = DaggerMemoryTraining(chunk_lengths="random")
+    drawn = [objective.chunk_at(update, 64) for update in range(200)]
+    assert len(set(drawn)) > 100 and {c for c, _ in drawn} <= set(range(1, 65))
+    assert all(0 <= offset < chunk for chunk, offset in drawn)
+    assert drawn == [objective.chunk_at(update, 64) for update in range(200)]
+
+
+def test_a_given_chunk_length_is_used():
+    modules, batch = make_modules(), make_batch()
+    adaptive = DaggerMemoryTraining(chunk=2, chunk_lengths="adaptive")
+    whole = DaggerMemoryTraining(rollout="sequential")
+    assert adaptive.chunk_at(0, T)[1] in (0, 1)
+    found = {adaptive(modules, batch, update=u, chunk=T).loss.item() for u in range(8)}
+    assert any(abs(x - whole(modules, batch).loss.item()) < 1e-6 for x in found)
+
+
+@cells
+def test_validation_measures_the_rnn_from_its_initial_memory(cell):
+    modules, batch = make_modules(cell), make_batch((10, 7, 3, 1))
+    terms = DaggerMemoryTraining()(modules, batch, training=False)
+    labels = modules.teacher.labels(batch.inputs)
+    rnn = modules.rnn
+    memories = sequential(rnn.cell, rnn.initial(4), rnn.cell.inputs(batch.inputs))
+    torch.testing.assert_close(mean(terms, "drift_4"), (memories - labels)[:2, 3].square().mean().detach())
+    for name, memory in (("rnn", memories), ("ceiling", labels)):
+        nll = -rnn.readout(memory).log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+        torch.testing.assert_close(mean(terms, f"{name}_nll"), nll[batch.asked].mean().detach())
+
+
+@cells
+def test_one_long_chunk_is_backpropagation_through_time(cell):
+    modules, batch = make_modules(cell), make_batch()
+    for update in range(50):
+        terms = ChunkedBackpropagation(chunk=4 * T)(modules, batch, update=update)
+        nll = -modules.rnn(batch.inputs)[0].log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+        expected = nll[batch.asked].mean()
+        if torch.allclose(terms.loss, expected):
+            found, wanted = gradients(terms.loss, modules), gradients(expected, modules)
+            if all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True)):
+                return
+    pytest.fail("no offset gave one chunk")
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        (dict(rollout="sideways"), "--rollout"),
+        (dict(chunk_lengths="long"), "--chunk-lengths"),
+        (dict(chunk=0), "--chunk"),
+        (dict(drift_backprop=0), "--drift-backprop"),
+        (dict(ce_backprop=-1), "--ce-backprop"),
+        (dict(passes=-1), "--warm-passes"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused(options, flag):
+    with pytest.raises(ConfigurationError, match=flag):
+        DaggerMemoryTraining(**options)

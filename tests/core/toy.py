@@ -1,0 +1,47 @@
+"""Tiny modules and batches for tests of objectives."""
+
+import torch
+
+from fairseq_smt.core import losses
+from fairseq_smt.core.batch import Batch, Modules
+from fairseq_smt.core.future import build_future
+from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.teacher import build_teacher
+
+V, K, D, T = 11, 2, 4, 10
+
+
+def make_modules(cell="mlp", head="projection", future="window"):
+    torch.manual_seed(0)
+    return Modules(
+        rnn=RecurrentLanguageModel(V, K, D, cell=cell, hidden=16, layers=1, heads=2),
+        teacher=build_teacher(head, V, K, D, width=16, layers=1, heads=2),
+        future=build_future(future, V, K, D, width=16, layers=1, heads=2, futures=3),
+    )
+
+
+def parameters(modules):
+    parts = {"rnn": modules.rnn, "teacher": modules.teacher, "future": modules.future}
+    return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
+
+
+def make_batch(lengths=(10, 10, 10, 10), length=T, padding=0):
+    generator = torch.Generator().manual_seed(5)
+    rows = len(lengths)
+    inputs, targets = (torch.randint(V, (rows, length), generator=generator) for _ in range(2))
+    real = torch.arange(length) < torch.tensor(lengths)[:, None]
+    asked = real & (torch.rand(rows, length, generator=generator) < 0.7)
+    inputs = inputs.masked_fill(~real, padding)
+    return Batch(inputs, targets.masked_fill(~real, padding), real, asked, ids=torch.arange(rows) * 3 + 1)
+
+
+def part_of(batch, rows):
+    return Batch(*(getattr(batch, name)[rows] for name in ("inputs", "targets", "real", "asked", "ids", "scored")))
+
+
+def mean(terms, name):
+    return losses.mean_of(*terms.measures[name])
+
+
+def gradient_size(module):
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
