@@ -14,6 +14,7 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 
 from fairseq_smt.core.batch import Batch
 from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +52,12 @@ class BosAwareDataset(MonolingualDataset):
 
 
 @dataclass
-class SmtLanguageModelingConfig(LanguageModelingConfig):
-    """The fields of fairseq's `language_modeling` task."""
+class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
+    """The fields of fairseq's `language_modeling` task and the length curriculum."""
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(LanguageModelingTask):
+class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Raises:
@@ -65,6 +66,7 @@ class SmtLanguageModelingTask(LanguageModelingTask):
 
     def __init__(self, args, dictionary, output_dictionary=None, targets=None):
         super().__init__(args, dictionary, output_dictionary, targets)
+        self.set_up_curriculum(args, args.tokens_per_sample)
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
             getattr(self.state, flag)
