@@ -56,10 +56,10 @@ class ScheduledTask:
         """
         net_input = sample["net_input"]
         lengths = net_input["src_lengths"].clamp(max=length)
-        net_input = net_input | {"src_tokens": net_input["src_tokens"][:, :length], "src_lengths": lengths}
+        net_input = net_input | {"src_tokens": net_input["src_tokens"][:, :length].contiguous(), "src_lengths": lengths}
         return sample | {
             "net_input": net_input,
-            "target": sample["target"][:, :length],
+            "target": sample["target"][:, :length].contiguous(),
             "ntokens": int(lengths.sum()),
         }
 
