@@ -30,7 +30,7 @@ class SmtProbeConfig(CurriculumConfig):
     probe_epoch_size: int = field(default=16384, metadata={"help": "sequences per epoch; every epoch has new ones"})
     probe_valid_size: int = field(default=512, metadata={"help": "sequences in each of the splits valid and test"})
     add_bos_token: bool = field(default=False, metadata={"help": "not for probes; fairseq's transformer_lm reads it"})
-    max_target_positions: int | None = II("task.tokens_per_sample")
+    max_target_positions: int | None = II("task.tokens_per_sample")  # read by fairseq's language models, no flag
 
 
 @register_task("smt_probe", dataclass=SmtProbeConfig)
