@@ -44,6 +44,9 @@ class SmtProbeTask(ScheduledTask, FairseqTask):
         ConfigurationError: for sizes that make no sequence.
     """
 
+    byte_lengths = None
+    """A probe's symbols are no text: there are no bits per byte."""
+
     def __init__(self, cfg: SmtProbeConfig):
         super().__init__(cfg)
         require(not cfg.add_bos_token, "a probe's sequences begin with their first token: remove --add-bos-token.")
