@@ -7,7 +7,6 @@ import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there
 import pytest
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.tasks.language_modeling import LanguageModelingConfig
 from omegaconf import OmegaConf
 
 import fairseq_smt
@@ -17,6 +16,7 @@ fairseq_smt.register()
 from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
 from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
+from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
 
 FOLDER = Path(fairseq_smt.__file__).parent / "config"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -43,7 +43,7 @@ def test_recipe_and_architecture_agree(name):
     recipe = load(name)
     assert complete(SmtLanguageModelConfig, recipe["model"]) == complete(SmtLanguageModelConfig, PRESETS[name])
     assert complete(SmtCriterionConfig, recipe["criterion"]) == complete(SmtCriterionConfig, LOSSES.get(name, {}))
-    complete(LanguageModelingConfig, recipe["task"])
+    complete(SmtLanguageModelingConfig, recipe["task"])
 
 
 @pytest.mark.parametrize("arch", list(PRESETS))

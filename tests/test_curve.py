@@ -47,7 +47,10 @@ def curve() -> list[float]:
     for i in range(SYMBOLS):
         dictionary.add_symbol(f"s{i}")
     task = SmtLanguageModelingTask(
-        SmtLanguageModelingConfig(data=None, tokens_per_sample=LENGTH), dictionary, dictionary, ["future"]
+        SmtLanguageModelingConfig(data=None, tokens_per_sample=LENGTH, max_update=UPDATES),
+        dictionary,
+        dictionary,
+        ["future"],
     )
     torch.manual_seed(1)
     model = SmtLanguageModel(SmtLanguageModelConfig(**PRESETS["smt_lm_tiny"]), dictionary).train()

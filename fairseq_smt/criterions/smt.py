@@ -13,6 +13,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 from fairseq_smt.core.objectives import DETACH, SupervisedMemoryTraining
+from fairseq_smt.core.schedules import Ramp, WaitingRamp, updates_or_half
 from fairseq_smt.errors import ConfigurationError, require
 
 BITS = 1 / math.log(2)
@@ -53,6 +54,16 @@ class SmtCriterionConfig(FairseqDataclass):
             "-1: half of --max-update, or 2000 without one"
         },
     )
+    dynamics_wait_below: float = field(
+        default=0.0,
+        metadata={
+            "help": "hold the ramp of the transition losses at 0 until future_nll, in bits, has fallen below this; "
+            "0: do not wait"
+        },
+    )
+    dynamics_wait_patience: int = field(
+        default=10, metadata={"help": "updates in a row below --dynamics-wait-below that start the ramp"}
+    )
     diagnostics_interval: int = field(
         default=10, metadata={"help": "updates between measurements of effective rank and shuffled memories"}
     )
@@ -76,9 +87,9 @@ class SmtCriterion(FairseqCriterion):
         self.objective = SupervisedMemoryTraining(
             **shared, detach=str(cfg.dynamics_detach), horizon=cfg.tokens_per_sample
         )
-        self.ramp_updates = cfg.dynamics_ramp_updates
-        if self.ramp_updates < 0:
-            self.ramp_updates = cfg.max_update // 2 if cfg.max_update > 0 else 2000
+        ramp = Ramp(updates_or_half(cfg.dynamics_ramp_updates, cfg.max_update))
+        self.ramp = WaitingRamp(ramp, cfg.dynamics_wait_below, cfg.dynamics_wait_patience)
+        self.trained = None
         self.tokens_per_sample = cfg.tokens_per_sample
 
     @classmethod
@@ -95,7 +106,8 @@ class SmtCriterion(FairseqCriterion):
         self._check(model)
         training = model.training
         update = model.num_updates if training else 0
-        ramp = min(1.0, update / self.ramp_updates) if training and self.ramp_updates else 1.0
+        state = tuple(model.schedule.tolist()) if training and self.ramp.waits else WaitingRamp.INITIAL
+        ramp = self.ramp.factor(update, state) if training else 1.0
         batch = self.task.batch_of(sample)
         objective = partial(self.objective, batch=batch, update=update, ramp=ramp, training=training)
         terms = model(**sample["net_input"], objective=objective)
@@ -108,11 +120,27 @@ class SmtCriterion(FairseqCriterion):
             "nsentences": int(sample["target"].size(0)),
             "sample_size": tokens,
         }
+        if training:
+            self.trained = (model.schedule, update)
+            log |= {"dynamics_ramp_sum": ramp * tokens, "dynamics_ramp_count": tokens}
         for name, (total, count) in terms.measures.items():
             log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
         if not training and self.task.byte_lengths is not None:
             log["scored_bytes"] = (self.task.bytes_of(batch.targets) * batch.scored).sum().float()
         return terms.loss * tokens, tokens, log
+
+    def observe(self, logging_outputs) -> None:
+        """Tell the waiting ramp an update's `future_nll`, reduced over micro-batches and processes.
+
+        Its state is a buffer of the model, saved with it: fairseq saves a task's state but does not restore it.
+        """
+        if not self.ramp.waits or self.trained is None:
+            return
+        count = float(sum(log["future_nll_count"] for log in logging_outputs))
+        if count:
+            bits = float(sum(log["future_nll_sum"] for log in logging_outputs)) / count * BITS
+            schedule, update = self.trained
+            schedule.copy_(schedule.new_tensor(self.ramp.observe(tuple(schedule.tolist()), update + 1, bits)))
 
     def _check(self, model) -> None:
         require(

@@ -4,11 +4,13 @@ noise noise VALUE noise … noise QUERY   →   VALUE at the last position, noth
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from fairseq_smt.core.batch import Batch
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.random import keyed_uniform
 
 
@@ -16,7 +18,8 @@ from fairseq_smt.core.random import keyed_uniform
 class Retrieval:
     """Seeded generator of retrieval sequences; sequence i is the same in every process and at every call.
 
-    Token 0 is the query, then come `values` value tokens and `noise` noise tokens.
+    Token 0 is the query, then come `values` value tokens and `noise` noise tokens. A shorter sequence of the same index
+    has the same value and a prefix of the same noise, and the query at its own end.
 
     Attributes:
         length: T, at least 2.
@@ -30,25 +33,41 @@ class Retrieval:
     noise: int = 8
     seed: int = 1
 
+    shortest: ClassVar[int] = 2
+
     def __post_init__(self) -> None:
-        require(self.length >= 2, f"a retrieval sequence needs a length of at least 2, not {self.length}.")
-        require(self.values > 0 and self.noise > 0, "a retrieval sequence needs values and noise tokens.")
+        require(
+            self.length >= self.shortest,
+            f"--tokens-per-sample must be at least {self.shortest} for --probe retrieval, not {self.length}.",
+        )
+        require_positive(probe_values=self.values, probe_noise=self.noise)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Names of the tokens."""
+        return ["?", *(f"v{i}" for i in range(self.values)), *(f"n{i}" for i in range(self.noise))]
 
     @property
     def vocabulary(self) -> int:
         """V."""
         return 1 + self.values + self.noise
 
-    def batch(self, indices: list[int]) -> Batch:
-        """Sequences `indices` as a batch in which only the last position is asked."""
-        ids = torch.tensor(indices)
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing."""
+        return 1 / self.values
 
-        def draw(stream: int, low: int, high: int, n: int) -> torch.Tensor:
+    def batch(self, indices: list[int] | Tensor, length: int | None = None) -> Batch:
+        """Sequences `indices` of `length` positions, T unless given, of which only the last is asked."""
+        ids = torch.as_tensor(indices)
+        length = length or self.length
+
+        def draw(stream: int, low: int, high: int, n: int) -> Tensor:
             return low + (keyed_uniform(self.seed, 0, stream, ids, n) * (high - low)).long()
 
-        inputs = draw(0, 1 + self.values, self.vocabulary, self.length)
+        inputs = draw(0, 1 + self.values, self.vocabulary, length)
         value = draw(1, 1, 1 + self.values, 1)
-        inputs.scatter_(1, draw(2, 0, self.length - 1, 1), value)
+        inputs.scatter_(1, draw(2, 0, length - 1, 1), value)
         inputs[:, -1] = 0
         targets = torch.zeros_like(inputs)
         targets[:, -1:] = value

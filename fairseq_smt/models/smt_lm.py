@@ -11,6 +11,7 @@ from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import HEADS, build_teacher
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
@@ -129,6 +130,7 @@ class SmtLanguageModel(BaseFairseqModel):
             else TeacherDecoder(dictionary, rnn, self.teacher)
         )
         self.register_buffer("vocabulary", torch.tensor(dictionary_fingerprint(dictionary)))
+        self.register_buffer("schedule", torch.tensor(WaitingRamp.INITIAL))
         self._freeze(str(cfg.train_part))
 
     def _freeze(self, train: str) -> None:
@@ -170,6 +172,7 @@ class SmtLanguageModel(BaseFairseqModel):
         """
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
+        state_dict = {"schedule": torch.tensor(WaitingRamp.INITIAL)} | state_dict  # absent from the first checkpoints
         self._check_checkpoint(state_dict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
@@ -179,7 +182,8 @@ class SmtLanguageModel(BaseFairseqModel):
             raise ConfigurationError("the checkpoint is not one of an smt_lm model: name another file.")
         if int(state["vocabulary"]) != int(own["vocabulary"]):
             raise ConfigurationError(
-                "the checkpoint was trained with another dictionary: DATA must hold the dict.txt of its training data."
+                "the checkpoint was trained with another dictionary: DATA must hold the dict.txt of its training data "
+                "(for task smt_probe, give the --probe-* flags of its training)."
             )
         if self.teacher is not None and not any(k.startswith("teacher.") for k in state):
             raise ConfigurationError(

@@ -18,6 +18,7 @@ from fairseq_smt.core.batch import Batch
 from fairseq_smt.data import vocabulary
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.generation import PromptGenerator
+from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +56,12 @@ class BosAwareDataset(MonolingualDataset):
 
 
 @dataclass
-class SmtLanguageModelingConfig(LanguageModelingConfig):
-    """The fields of fairseq's `language_modeling` task."""
+class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
+    """The fields of fairseq's `language_modeling` task and the length curriculum."""
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(LanguageModelingTask):
+class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:
@@ -77,6 +78,7 @@ class SmtLanguageModelingTask(LanguageModelingTask):
         self.byte_lengths = None
         if self.vocabulary is not None:
             self.byte_lengths = torch.tensor(vocabulary.byte_lengths(self.vocabulary, dictionary.symbols))
+        self.set_up_curriculum(args, args.tokens_per_sample)
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
             getattr(self.state, flag)

@@ -21,6 +21,7 @@ SMT = [*TRAIN, "--criterion", "smt", "--max-update", "1", "--disable-validation"
         (["--self-target"], "remove --self-target"),
         (["--output-dictionary-size", 10], "remove --output-dictionary-size"),
         (["--train-subset", "absent"], "no split 'absent'"),
+        (["--curriculum-start", 33], "--curriculum-start 33 is longer than a block"),
         (["--readout-positions", 0], "--readout-positions must be positive"),
     ],
     ids=lambda x: x if isinstance(x, str) else None,

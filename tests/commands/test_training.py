@@ -11,6 +11,7 @@ from tests.conftest import BLOCKS, TRAIN, fairseq
 
 LOGGED = ["trunk_nll", "future_nll", "shuffled_nll", "ceiling_nll", "ceiling_ppl", "dynamics", "one_step_error"]
 LOGGED += ["uniformity", "label_variance", "effective_rank"]
+WAIT = ("--dynamics-wait-below", 6.3, "--dynamics-wait-patience", 2)
 VALIDATED = [*LOGGED, "rnn_nll", "rnn_ppl", "drift_1", "drift_4", "drift_16"]
 
 
@@ -57,18 +58,20 @@ def test_the_loss_falls_and_the_best_checkpoint_follows_the_rnn(trained):
 
 
 def test_the_number_of_workers_does_not_change_the_losses(data, tmp_path):
-    curves = [losses(data, tmp_path / n, "--max-update", 8, "--num-workers", n) for n in ("0", "2")]
+    curriculum = ("--curriculum-start", 4, "--curriculum-updates", 6)
+    curves = [losses(data, tmp_path / n, "--max-update", 8, "--num-workers", n, *curriculum) for n in ("0", "2")]
     assert curves[0] == curves[1] and len(curves[0]) == 8
 
 
 def test_a_resumed_run_continues_exactly(data, tmp_path):
-    ramp = ("--dynamics-ramp-updates", 10)
-    whole = losses(data, tmp_path / "whole", "--max-update", 12, *ramp)
-    first = losses(data, tmp_path / "parts", "--max-update", 5, *ramp)
-    second = losses(data, tmp_path / "parts", "--max-update", 12, *ramp)
+    schedules = ("--dynamics-ramp-updates", 4, *WAIT, "--curriculum-start", 4, "--curriculum-updates", 10)
+    whole = losses(data, tmp_path / "whole", "--max-update", 12, *schedules)
+    first = losses(data, tmp_path / "parts", "--max-update", 5, *schedules)
+    second = losses(data, tmp_path / "parts", "--max-update", 12, *schedules)
     assert first + second == whole
     a, b = parameters(tmp_path / "whole"), parameters(tmp_path / "parts")
     assert all(torch.equal(a[name], b[name]) for name in a)
+    assert 5 <= a["schedule"][2] < 12, "the wait must end in the second part"
 
 
 def test_two_processes_equal_one_with_update_freq_2(data, tmp_path):
@@ -78,7 +81,7 @@ def test_two_processes_equal_one_with_update_freq_2(data, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = ("--max-update", 6, "--clip-norm", 0)
+    common = ("--max-update", 6, "--clip-norm", 0, "--dynamics-ramp-updates", 0, *WAIT)
     losses(data, tmp_path / "one", *common, "--update-freq", 2)
 
     def process(rank: int) -> None:
@@ -97,10 +100,12 @@ def test_two_processes_equal_one_with_update_freq_2(data, tmp_path):
     other.join()
     one, two = parameters(tmp_path / "one"), parameters(tmp_path / "two")
     assert max((one[n].double() - two[n].double()).abs().max() for n in one if n != "vocabulary") < 1e-6
+    assert 0 < one["schedule"][2] < 6, "the wait must end between"
 
 
 def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tmp_path):
     flags = ["--criterion", "cross_entropy", "--memory-head", "none", "--max-update", 20, "--save-dir", tmp_path]
+    flags += ["--curriculum-start", 4, "--curriculum-updates", 10]
     fairseq("train", data, *TRAIN, *flags)
     assert not any(name.startswith(("teacher", "future")) for name in parameters(tmp_path))
     fairseq("eval-lm", data, *BLOCKS, "--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test", "--cpu")

@@ -1,0 +1,104 @@
+"""The probes by name, and their sequences as a dataset of fairseq's."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary, FairseqDataset
+from torch import Tensor
+
+from fairseq_smt.core.batch import Batch
+from fairseq_smt.data.retrieval import Retrieval
+
+
+class Probe(Protocol):
+    """A seeded generator: sequence i is the same in every process and at every call, whatever is generated with it.
+
+    Attributes:
+        length: T.
+        shortest: the least length that makes sense.
+        chance: accuracy of guessing.
+        symbols: names of the probe's tokens, in their order.
+    """
+
+    length: int
+    shortest: int
+    chance: float
+    symbols: list[str]
+
+    def batch(self, indices: list[int] | Tensor, length: int | None = None) -> Batch:
+        """Sequences `indices`, of `length` (T unless given) positions, on the device of `indices`."""
+
+
+PROBES: dict[str, type[Probe]] = {"retrieval": Retrieval}
+"""A new probe is added here."""
+
+SPLITS = ("train", "valid", "test")
+
+
+def probe_dictionary(probe: Probe) -> Dictionary:
+    """fairseq's special symbols followed by those of the probe."""
+    dictionary = Dictionary()
+    for symbol in probe.symbols:
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
+def probe_sample(probe: Probe, dictionary: Dictionary, ids: Tensor, length: int | None = None) -> dict[str, Any]:
+    """A mini-batch as fairseq's criterions want it, with pad as the target where nothing is asked.
+
+    `ntokens`, by which losses are divided, counts the targets.
+    """
+    batch = probe.batch(ids, length)
+    tokens = batch.inputs + dictionary.nspecial
+    target = (batch.targets + dictionary.nspecial).masked_fill(~batch.asked, dictionary.pad())
+    return {
+        "id": ids,
+        "nsentences": len(ids),
+        "ntokens": int(batch.asked.sum()),
+        "net_input": {"src_tokens": tokens, "src_lengths": batch.real.sum(1)},
+        "target": target,
+    }
+
+
+class ProbeDataset(FairseqDataset):
+    """`size` sequences of a probe. The training split has new ones in every epoch; the others never change.
+
+    An item is the id of a sequence; `collater` generates a batch at once. Item i of epoch e (from 1) is the training
+    sequence (e - 1) · size + i; the other splits count from far beyond.
+    """
+
+    def __init__(self, probe: Probe, dictionary: Dictionary, size: int, split: str):
+        self.probe = probe
+        self.dictionary = dictionary
+        self.first = SPLITS.index(split) << 40
+        self.fresh = split == "train"
+        self.epoch = 1
+        self.sizes = np.full(size, probe.length, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> int:
+        passed = (self.epoch - 1) * len(self) if self.fresh else 0
+        return self.first + passed + int(index)
+
+    def collater(self, samples: list[int]) -> dict[str, Any]:
+        return probe_sample(self.probe, self.dictionary, torch.tensor(samples)) if samples else {}
+
+    def num_tokens(self, index: int) -> int:
+        return self.probe.length
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        return self.probe.length
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """Not in training: a worker that lives on would not hear of the next epoch."""
+        return not self.fresh

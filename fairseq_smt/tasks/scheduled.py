@@ -1,0 +1,80 @@
+"""What our tasks share: the length curriculum, and reduced measures for criterions whose schedules wait for one."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from omegaconf import II
+
+from fairseq_smt.core.schedules import LengthCurriculum, updates_or_half
+
+
+@dataclass
+class CurriculumConfig(FairseqDataclass):
+    """Flags of the length curriculum."""
+
+    curriculum_start: int = field(
+        default=0,
+        metadata={
+            "help": "length that training blocks are cut to at first; it grows to --tokens-per-sample; 0: full blocks"
+        },
+    )
+    curriculum_updates: int = field(
+        default=-1,
+        metadata={
+            "help": "updates over which blocks grow to their full length; -1: half of --max-update, or 2000 without one"
+        },
+    )
+    max_update: int = II("optimization.max_update")
+
+
+class ScheduledTask:
+    """Mixin in front of a fairseq task.
+
+    Blocks are cut in `train_step`, which runs in the training process and is told the update: no worker that has loaded
+    ahead, resumed run or second process can be at another length. Validation sees full blocks.
+    """
+
+    curriculum: LengthCurriculum
+    block_length: int | None = None
+    """Length of the blocks in the last training step."""
+
+    def set_up_curriculum(self, cfg: CurriculumConfig, full: int) -> None:
+        """Read the flags; call it from `__init__`.
+
+        Raises:
+            ConfigurationError: for a curriculum that does not fit into blocks of `full` tokens.
+        """
+        updates = updates_or_half(cfg.curriculum_updates, cfg.max_update)
+        self.curriculum = LengthCurriculum(cfg.curriculum_start, updates, full)
+
+    def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
+        """The sample with its blocks cut to their first `length` positions; the sample given stays as it is.
+
+        `ntokens` counts what fairseq's datasets of text count: all positions that are not padding.
+        """
+        net_input = sample["net_input"]
+        lengths = net_input["src_lengths"].clamp(max=length)
+        net_input = net_input | {"src_tokens": net_input["src_tokens"][:, :length].contiguous(), "src_lengths": lengths}
+        return sample | {
+            "net_input": net_input,
+            "target": sample["target"][:, :length].contiguous(),
+            "ntokens": int(lengths.sum()),
+        }
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
+        self.block_length = self.curriculum.length(update_num)
+        if self.block_length < self.curriculum.full:
+            sample = self.truncate(sample, self.block_length)
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
+
+    def reduce_metrics(self, logging_outputs, criterion) -> None:
+        """Log, and hand a training update's reduced measures to the criterion if it wants them (`observe`)."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if not criterion.training:
+            return
+        if self.curriculum.start and self.block_length:
+            metrics.log_scalar("block_length", self.block_length, weight=0)
+        if hasattr(criterion, "observe"):
+            criterion.observe(logging_outputs)

@@ -1,0 +1,110 @@
+"""Task `smt_probe`: generated sequences that ask for something they held long before. It needs no data."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.dataclass import ChoiceEnum
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II
+
+from fairseq_smt.core.batch import Batch
+from fairseq_smt.data.probes import PROBES, SPLITS, ProbeDataset, probe_dictionary, probe_sample
+from fairseq_smt.errors import require
+from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class SmtProbeConfig(CurriculumConfig):
+    """The probe, its sizes and its curriculum."""
+
+    probe: ChoiceEnum(list(PROBES)) = field(default="retrieval", metadata={"help": "which sequences"})
+    tokens_per_sample: int = field(default=128, metadata={"help": "T, length of a sequence"})
+    probe_values: int = field(default=8, metadata={"help": "values that can be asked for; chance is one in so many"})
+    probe_noise: int = field(default=8, metadata={"help": "noise symbols"})
+    probe_seed: int = field(default=1, metadata={"help": "seed of the sequences"})
+    probe_epoch_size: int = field(default=16384, metadata={"help": "sequences per epoch; every epoch has new ones"})
+    probe_valid_size: int = field(default=512, metadata={"help": "sequences in each of the splits valid and test"})
+    add_bos_token: bool = field(default=False, metadata={"help": "not for probes; fairseq's transformer_lm reads it"})
+    max_target_positions: int | None = II("task.tokens_per_sample")  # read by fairseq's language models, no flag
+
+
+@register_task("smt_probe", dataclass=SmtProbeConfig)
+class SmtProbeTask(ScheduledTask, FairseqTask):
+    """A probe of memory, for criterion `smt` and for any language model of fairseq's with `cross_entropy`.
+
+    Criterion `smt` logs the accuracy of teacher and RNN; with another one, validation logs `accuracy`, the share of the
+    targets that the model's own forward gets right.
+
+    Raises:
+        ConfigurationError: for sizes that make no sequence.
+    """
+
+    byte_lengths = None
+    """A probe's symbols are no text: there are no bits per byte."""
+
+    def __init__(self, cfg: SmtProbeConfig):
+        super().__init__(cfg)
+        require(not cfg.add_bos_token, "a probe's sequences begin with their first token: remove --add-bos-token.")
+        for flag in ("probe_epoch_size", "probe_valid_size"):
+            require(getattr(cfg, flag) > 0, f"--{flag.replace('_', '-')} must be positive, not {getattr(cfg, flag)}.")
+        kind = PROBES[str(cfg.probe)]
+        self.probe = kind(cfg.tokens_per_sample, cfg.probe_values, cfg.probe_noise, cfg.probe_seed)
+        self.set_up_curriculum(cfg, cfg.tokens_per_sample)
+        require(
+            not cfg.curriculum_start or cfg.curriculum_start >= self.probe.shortest,
+            f"--curriculum-start must be at least {self.probe.shortest} for --probe {cfg.probe}, "
+            f"not {cfg.curriculum_start}.",
+        )
+        self.dictionary = probe_dictionary(self.probe)
+        logger.info(f"probe {cfg.probe}: {len(self.dictionary)} types, chance {self.probe.chance:.3f}")
+
+    @classmethod
+    def setup_task(cls, cfg: SmtProbeConfig, **kwargs) -> "SmtProbeTask":
+        """Build the task; fairseq's keyword arguments are of no use to it."""
+        return cls(cfg)
+
+    def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
+        require(split in SPLITS, f"a probe has no split {split!r}; its splits are {', '.join(SPLITS)}.")
+        size = self.cfg.probe_epoch_size if split == "train" else self.cfg.probe_valid_size
+        self.datasets[split] = ProbeDataset(self.probe, self.dictionary, size, split)
+
+    def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
+        """The same sequences at a shorter length, with all that they ask for: generated anew from their ids."""
+        return probe_sample(self.probe, self.dictionary, sample["id"], length)
+
+    def valid_step(self, sample, model, criterion):
+        loss, sample_size, log = super().valid_step(sample, model, criterion)
+        if not any(name.endswith("accuracy_count") for name in log):
+            with torch.no_grad():
+                prediction = model(**sample["net_input"])[0].argmax(-1)
+            asked = sample["target"].ne(self.dictionary.pad())
+            correct = ((prediction == sample["target"]) & asked).sum()
+            log |= {"accuracy_sum": float(correct), "accuracy_count": float(asked.sum())}
+        return loss, sample_size, log
+
+    def reduce_metrics(self, logging_outputs, criterion) -> None:
+        super().reduce_metrics(logging_outputs, criterion)
+        count = float(sum(log.get("accuracy_count", 0) for log in logging_outputs))
+        if count:
+            correct = float(sum(log["accuracy_sum"] for log in logging_outputs))
+            metrics.log_scalar("accuracy", correct / count, count, round=4)
+
+    def batch_of(self, sample: dict[str, Any]) -> Batch:
+        """The core's view of a sample."""
+        inputs, target = sample["net_input"]["src_tokens"], sample["target"]
+        time = torch.arange(inputs.shape[1], device=inputs.device)
+        real = time < sample["net_input"]["src_lengths"][:, None]
+        return Batch(inputs, target, real, target.ne(self.dictionary.pad()), sample["id"])
+
+    @property
+    def source_dictionary(self):
+        return self.dictionary
+
+    @property
+    def target_dictionary(self):
+        return self.dictionary

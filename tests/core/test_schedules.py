@@ -1,0 +1,95 @@
+"""Schedules: bounds, monotony, and a waiting ramp that is as good restored as never interrupted."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.schedules import LengthCurriculum, Ramp, WaitingRamp, updates_or_half
+
+updates = st.integers(0, 10**6)
+values = st.lists(st.floats(0, 10) | st.just(math.nan), max_size=40)
+
+
+@given(length=st.integers(0, 10**5), update=updates)
+def test_a_ramp_rises_from_0_to_1(length, update):
+    ramp = Ramp(length)
+    assert 0 <= ramp.factor(update) <= ramp.factor(update + 1) <= 1
+    assert ramp.factor(length) == 1 and ramp.factor(0) == (0 if length else 1)
+
+
+def play(ramp: WaitingRamp, values: list[float], state=WaitingRamp.INITIAL, first: int = 0):
+    """Factors of a run's updates from `first` on, and the state after it."""
+    factors = []
+    for update, value in enumerate(values, first):
+        factors.append(ramp.factor(update, state))
+        state = ramp.observe(state, update + 1, value)
+    return factors, state
+
+
+def test_the_ramp_starts_after_patience_updates_in_a_row_below():
+    ramp = WaitingRamp(Ramp(4), below=3.0, patience=2)
+    factors, state = play(ramp, [4, 2, 4, 2, 2, 9, 9, 9, 9, 9])
+    assert factors == [0, 0, 0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
+    assert state == (10, 2, 5)
+
+
+def test_nan_and_the_threshold_itself_are_not_below():
+    ramp = WaitingRamp(Ramp(0), below=3.0, patience=2)
+    assert play(ramp, [2, math.nan, 2, 3.0, 2, 2, 2])[0] == [0, 0, 0, 0, 0, 0, 1]
+
+
+def test_without_a_threshold_the_ramp_starts_at_once():
+    assert play(WaitingRamp(Ramp(4)), [9] * 6)[0] == [0, 0.25, 0.5, 0.75, 1, 1]
+
+
+@given(values, st.integers(0, 40), st.integers(1, 5), st.integers(0, 5))
+def test_a_run_cut_anywhere_continues_from_its_state(values, cut, patience, length):
+    ramp = WaitingRamp(Ramp(length), below=5.0, patience=patience)
+    whole, end = play(ramp, values)
+    cut = min(cut, len(values))
+    first, state = play(ramp, values[:cut])
+    second, last = play(ramp, values[cut:], state, cut)
+    assert first + second == whole and last == end
+    assert whole == sorted(whole) and all(isinstance(x, int) for x in end)
+
+
+@given(values.filter(len), values)
+def test_a_new_run_with_the_state_of_another_waits_again(before, values):
+    ramp = WaitingRamp(Ramp(3), below=5.0, patience=2)
+    state = play(ramp, before)[1]
+    assert play(ramp, values, state)[0] == play(ramp, values)[0]
+
+
+@given(st.integers(1, 500), st.integers(0, 500), updates, updates)
+def test_the_curriculum_grows_from_start_to_the_full_length(start, more, length, update):
+    full = start + more
+    curriculum = LengthCurriculum(start, length, full)
+    assert start <= curriculum.length(update) <= curriculum.length(update + 1) <= full
+    assert curriculum.length(length) == full and curriculum.length(0) == (start if length else full)
+
+
+def test_no_curriculum():
+    assert {LengthCurriculum(0, 100, 7).length(update) for update in range(200)} == {7}
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (
+            lambda: LengthCurriculum(33, 10, 32),
+            "--curriculum-start 33 is longer than a block: --tokens-per-sample is 32",
+        ),
+        (lambda: LengthCurriculum(-1, 10, 32), "--curriculum-start must not be negative"),
+        (lambda: WaitingRamp(Ramp(1), 3.0, 0), "--dynamics-wait-patience must be positive"),
+    ],
+)
+def test_schedules_that_cannot_work(make, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        make()
+
+
+def test_the_default_is_half_of_the_run():
+    assert [updates_or_half(-1, 100), updates_or_half(-1, 0), updates_or_half(7, 100)] == [50, 2000, 7]
