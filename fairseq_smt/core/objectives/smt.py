@@ -100,7 +100,9 @@ class SupervisedMemoryTraining:
             terms.add_mean("effective_rank", effective_rank(label[mask][:512]), mask.sum())
         else:
             terms.skip("effective_rank")
-        if not training:
+        if training:
+            terms.add_mean("dynamics_ramp", torch.full_like(spread, ramp), real.sum())
+        else:
             unroll_and_score(modules, batch, terms, self.horizon, partial(self._labels_at, modules, batch, transitions))
         return terms
 

@@ -1,0 +1,147 @@
+"""What the criterions with an objective share: one call of the model, its measures as sums and counts, metrics."""
+
+import math
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+import torch
+from fairseq.criterions import FairseqCriterion
+from fairseq.logging import metrics
+
+from fairseq_smt.errors import ConfigurationError
+
+BITS = 1 / math.log(2)
+"""Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
+
+
+def options_of(objective: type, cfg: Any) -> dict[str, Any]:
+    """The fields of a config that an objective has under the same name, choices as plain strings."""
+    found = {f.name: getattr(cfg, f.name) for f in fields(objective) if hasattr(cfg, f.name)}
+    return {name: str(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+class ObjectiveCriterion(FairseqCriterion):
+    """The loss is a mean per token: `sample_size` counts tokens, so `--update-freq` and several processes agree.
+
+    A subclass sets `objective` and says which models it takes (`check`), what an update gives the objective
+    (`options`), and how a schedule moves (`advance`).
+
+    Raises:
+        ConfigurationError: when the model does not fit, or when a loss is not finite.
+    """
+
+    trained = None
+    """The model's schedule and the update of the last training step."""
+
+    @classmethod
+    def build_criterion(cls, cfg, task):
+        return cls(cfg, task)
+
+    def check(self, model) -> None:
+        """Refuse a model that the objective cannot work on."""
+
+    def options(self, update: int, state: tuple[int, ...]) -> dict[str, Any]:
+        """Keyword arguments of the objective in training, given the state of the schedule."""
+        return {}
+
+    def advance(self, state: tuple[int, ...], update: int, means: dict[str, float]) -> tuple[int, ...]:
+        """The state of the schedule after an update's measures, reduced over micro-batches and processes."""
+        return state
+
+    def forward(self, model, sample, reduce=True):
+        self.check(model)
+        training = model.training
+        update = model.num_updates if training else 0
+        options = self.options(update, tuple(model.schedule.tolist())) if training else {}
+        batch = self.task.batch_of(sample)
+        objective = partial(self.objective, batch=batch, update=update, training=training, **options)
+        terms = model(**sample["net_input"], objective=objective)
+        self._check_finite(model, terms)
+
+        tokens = int(sample["ntokens"])
+        log = {
+            "loss": terms.loss.detach() * tokens,
+            "ntokens": tokens,
+            "nsentences": int(sample["target"].size(0)),
+            "sample_size": tokens,
+        }
+        if training:
+            self.trained = (model.schedule, update)
+        for name, (total, count) in terms.measures.items():
+            log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
+        if not training and self.task.byte_lengths is not None:
+            log["scored_bytes"] = (self.task.bytes_of(batch.targets) * batch.scored).sum().float()
+        return terms.loss * tokens, tokens, log
+
+    def observe(self, logging_outputs) -> None:
+        """Move the schedule; the task calls this after each update, in every process.
+
+        The state is a buffer of the model, saved with it: fairseq saves a task's state but does not restore it.
+        """
+        if self.trained is not None:
+            schedule, update = self.trained
+            before = tuple(schedule.tolist())
+            after = self.advance(before, update + 1, _means(logging_outputs))
+            if after != before:
+                schedule.copy_(schedule.new_tensor(after))
+
+    @staticmethod
+    def _check_finite(model, terms) -> None:
+        """Stop on a loss that is not finite; in fp16 fairseq's loss scaler skips such updates by itself."""
+        fp16 = torch.is_autocast_enabled() or any(p.dtype == torch.float16 for p in model.parameters())
+        if fp16 or torch.isfinite(terms.loss):
+            return
+        broken = [name for name, (total, _) in terms.measures.items() if not torch.isfinite(total)]
+        raise ConfigurationError(
+            f"the loss is not finite ({', '.join(broken) or 'sum of the terms'}): lower --lr, raise warm-up or set "
+            "--clip-norm, and restart from the last checkpoint."
+        )
+
+    @staticmethod
+    def reduce_metrics(logging_outputs) -> None:
+        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
+        size = _total(logging_outputs, "sample_size")
+        metrics.log_scalar("loss", _total(logging_outputs, "loss") / size * BITS, size, round=3)
+        means = _means(logging_outputs)
+        variance = max(means.get("label_variance", 0.0), 1e-12)
+        for name, mean in means.items():
+            weight = _total(logging_outputs, f"{name}_count")
+            if name.endswith("_nll"):
+                metrics.log_scalar(name, mean * BITS, weight, round=3)
+            elif name == "dynamics":
+                metrics.log_scalar(name, mean, weight, round=5)
+                metrics.log_scalar("one_step_error", mean / variance, weight, round=4)
+            elif "drift" in name:
+                metrics.log_scalar(name, mean / variance, weight, round=4)
+            else:
+                metrics.log_scalar(name, mean, weight, round=4)
+        # bytes are counted in validation, where both are scored on the same targets
+        scored_bytes = _total(logging_outputs, "scored_bytes")
+        for name in ("ceiling", "rnn"):
+            if f"{name}_nll" in means:
+                metrics.log_derived(f"{name}_ppl", partial(_perplexity, name=f"{name}_nll"))
+                if scored_bytes:
+                    bits = _total(logging_outputs, f"{name}_nll_sum") * BITS
+                    metrics.log_scalar(f"{name}_bpb", bits / scored_bytes, scored_bytes, round=3)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True
+
+
+def _total(logging_outputs, key: str) -> float:
+    return float(sum(log.get(key, 0) for log in logging_outputs))
+
+
+def _means(logging_outputs) -> dict[str, float]:
+    """Measure → mean, without those that were not taken."""
+    names = [key[: -len("_sum")] for key in logging_outputs[0] if key.endswith("_sum")]
+    totals = {
+        name: (_total(logging_outputs, f"{name}_sum"), _total(logging_outputs, f"{name}_count")) for name in names
+    }
+    return {name: total / count for name, (total, count) in totals.items() if count}
+
+
+def _perplexity(meters, name: str) -> float:
+    return round(2 ** min(meters[name].avg, 64.0), 2)
