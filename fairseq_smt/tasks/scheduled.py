@@ -46,7 +46,7 @@ class ScheduledTask:
         Raises:
             ConfigurationError: for a curriculum that does not fit into blocks of `full` tokens.
         """
-        updates = updates_or_half(cfg.curriculum_updates, cfg.max_update)
+        updates = updates_or_half(cfg.curriculum_updates, cfg.max_update) if cfg.curriculum_start else 0
         self.curriculum = LengthCurriculum(cfg.curriculum_start, updates, full)
 
     def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
