@@ -104,3 +104,39 @@ def updates_or_half(updates: int, max_update: int) -> int:
     if updates >= 0:
         return updates
     return max_update // 2 if max_update > 0 else 2000
+
+
+@dataclass(frozen=True)
+class AdaptiveChunk:
+    """A chunk length that grows while the RNN stays near the labels, and shrinks where it drifts off.
+
+    Attributes:
+        start: length at the beginning.
+        full: T, the greatest length.
+        grow, shrink: factors on the length after an update.
+        near, far: drift over label variance below which the length grows, and above which it shrinks.
+    """
+
+    UNIT = 1 << 20
+    """The state keeps lengths as multiples of 1 / UNIT, in integers."""
+
+    start: int
+    full: int
+    grow: float = 1.03
+    shrink: float = 0.97
+    near: float = 0.03
+    far: float = 0.06
+
+    def _length(self, update: int, state: tuple[int, ...]) -> int:
+        last, length, _ = state
+        return length if 0 < last <= update and length > 0 else min(self.start, self.full) * self.UNIT
+
+    def length(self, update: int, state: tuple[int, ...]) -> int:
+        """The chunk length of an update, between 1 and `full`, given the state after the last observation."""
+        return max(1, self._length(update, state) // self.UNIT)
+
+    def observe(self, state: tuple[int, ...], update: int, drift: float) -> tuple[int, int, int]:
+        """The state after the drift of an update; an update that is not after the last one begins a new run."""
+        length = self._length(update - 1, state)
+        factor = self.grow if drift < self.near else self.shrink if drift > self.far else 1.0
+        return update, min(max(round(length * factor), self.UNIT), self.full * self.UNIT), -1

@@ -8,6 +8,8 @@ the `window` teacher (`core/window.py`) is the paper's and needs one pass per la
     at(tokens, positions, real)   the labels at some positions, (B, P, K, d)
 """
 
+import hashlib
+
 import torch
 from torch import Tensor, nn
 
@@ -172,3 +174,12 @@ def build_teacher(
         register_layers=register_layers,
         **sizes,
     )
+
+
+def fingerprint(teacher: nn.Module) -> int:
+    """63 bits that tell teachers apart by their weights, whatever precision these are held in; never 0."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(teacher.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return int.from_bytes(digest.digest()[:8], "big") >> 1 | 1

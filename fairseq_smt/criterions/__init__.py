@@ -1,3 +1,3 @@
 """Criterion plugins, one file per registered name."""
 
-from fairseq_smt.criterions import smt  # noqa: F401
+from fairseq_smt.criterions import chunked_bptt, dmt, smt  # noqa: F401

@@ -24,15 +24,20 @@ def options_of(objective: type, cfg: Any) -> dict[str, Any]:
 class ObjectiveCriterion(FairseqCriterion):
     """The loss is a mean per token: `sample_size` counts tokens, so `--update-freq` and several processes agree.
 
-    A subclass sets `objective` and says which models it takes (`check`), what an update gives the objective
-    (`options`), and how a schedule moves (`advance`).
+    A subclass sets `objective` and says which models it takes (`check`). One whose schedule has a state sets
+    `scheduled`, and says what the state gives the objective (`options`) and how it moves (`advance`).
 
     Raises:
         ConfigurationError: when the model does not fit, or when a loss is not finite.
     """
 
+    scheduled = False
+    """Whether the schedule's state, a buffer of the model, is read and moved."""
+
     trained = None
-    """The model's schedule and the update of the last training step."""
+    """That buffer and the update of the last training step."""
+
+    checked = False
 
     @classmethod
     def build_criterion(cls, cfg, task):
@@ -50,10 +55,13 @@ class ObjectiveCriterion(FairseqCriterion):
         return state
 
     def forward(self, model, sample, reduce=True):
-        self.check(model)
+        if not self.checked:
+            self.check(model)
+            self.checked = True
         training = model.training
         update = model.num_updates if training else 0
-        options = self.options(update, tuple(model.schedule.tolist())) if training else {}
+        state = tuple(model.schedule.tolist()) if training and self.scheduled else ()
+        options = self.options(update, state) if training else {}
         batch = self.task.batch_of(sample)
         objective = partial(self.objective, batch=batch, update=update, training=training, **options)
         terms = model(**sample["net_input"], objective=objective)
@@ -79,12 +87,10 @@ class ObjectiveCriterion(FairseqCriterion):
 
         The state is a buffer of the model, saved with it: fairseq saves a task's state but does not restore it.
         """
-        if self.trained is not None:
+        if self.scheduled and self.trained is not None:
             schedule, update = self.trained
-            before = tuple(schedule.tolist())
-            after = self.advance(before, update + 1, _means(logging_outputs))
-            if after != before:
-                schedule.copy_(schedule.new_tensor(after))
+            state = self.advance(tuple(schedule.tolist()), update + 1, _means(logging_outputs))
+            schedule.copy_(schedule.new_tensor(state))
 
     @staticmethod
     def _check_finite(model, terms) -> None:

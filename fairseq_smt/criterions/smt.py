@@ -77,6 +77,7 @@ class SmtCriterion(ObjectiveCriterion):
         )
         ramp = Ramp(updates_or_half(cfg.dynamics_ramp_updates, cfg.max_update))
         self.ramp = WaitingRamp(ramp, cfg.dynamics_wait_below, cfg.dynamics_wait_patience)
+        self.scheduled = self.ramp.waits
         self.tokens_per_sample = cfg.tokens_per_sample
 
     @classmethod
@@ -100,6 +101,4 @@ class SmtCriterion(ObjectiveCriterion):
         return {"ramp": self.ramp.factor(update, state)}
 
     def advance(self, state: tuple[int, ...], update: int, means: dict[str, float]) -> tuple[int, ...]:
-        if not self.ramp.waits or "future_nll" not in means:
-            return state
-        return self.ramp.observe(state, update, means["future_nll"] * BITS)
+        return self.ramp.observe(state, update, means["future_nll"] * BITS) if "future_nll" in means else state

@@ -12,7 +12,7 @@ from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.schedules import WaitingRamp
-from fairseq_smt.core.teacher import HEADS, build_teacher
+from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
 from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
@@ -131,6 +131,8 @@ class SmtLanguageModel(BaseFairseqModel):
         )
         self.register_buffer("vocabulary", torch.tensor(dictionary_fingerprint(dictionary)))
         self.register_buffer("schedule", torch.tensor(WaitingRamp.INITIAL))
+        self.register_buffer("teacher_fingerprint", torch.tensor(0))
+        self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))
 
     def _freeze(self, train: str) -> None:
@@ -158,6 +160,11 @@ class SmtLanguageModel(BaseFairseqModel):
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
 
+    @property
+    def has_trained_teacher(self) -> bool:
+        """Whether the teacher came out of a checkpoint in which it had been trained."""
+        return self.teacher is not None and bool(self.teacher_fingerprint)
+
     def max_positions(self) -> int:
         return self.decoder.max_positions()
 
@@ -172,7 +179,8 @@ class SmtLanguageModel(BaseFairseqModel):
         """
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
-        state_dict = {"schedule": torch.tensor(WaitingRamp.INITIAL)} | state_dict  # absent from the first checkpoints
+        first = {"schedule": torch.tensor(WaitingRamp.INITIAL), "teacher_fingerprint": torch.tensor(0)}
+        state_dict = first | state_dict  # absent from the first checkpoints
         self._check_checkpoint(state_dict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
@@ -198,3 +206,10 @@ class SmtLanguageModel(BaseFairseqModel):
                 f"the checkpoint is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give "
                 "the --arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
             )
+
+
+def _note_teacher(model: SmtLanguageModel, state: dict[str, Any], prefix: str, _) -> None:
+    """Write the fingerprint of a teacher that is being trained into a checkpoint; a frozen one keeps its own."""
+    teacher = model.teacher
+    if teacher is not None and model.num_updates and any(p.requires_grad for p in teacher.parameters()):
+        state[f"{prefix}teacher_fingerprint"] = model.teacher_fingerprint.new_tensor(fingerprint(teacher))

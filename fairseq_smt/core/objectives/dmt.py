@@ -78,40 +78,40 @@ class DaggerMemoryTraining:
         terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
         with torch.no_grad():
             labels = modules.teacher.labels(batch.inputs, batch.real)
-        for_drift, for_readout = self._roll(rnn, batch, labels, update, chunk)
+        size, offset = self.chunk_at(update, labels.shape[1], chunk)
+        for_drift, for_readout = self._roll(rnn, batch, labels, size, offset)
 
-        drift = terms.add("drift", *losses.dynamics(for_drift, labels, batch.real))
+        drift = terms.add("rollout_drift", *losses.dynamics(for_drift, labels, batch.real))
         readout = score(terms, "rollout", rnn.readout(for_readout), batch.targets, batch.asked)
         terms.loss = self.drift_weight * drift + self.readout_weight * readout
-        terms.add_mean("label_variance", label_variance(labels, batch.real), batch.real.sum())
+        real = batch.real.sum()
+        terms.add_mean("label_variance", label_variance(labels, batch.real), real)
+        terms.add_mean("chunk_length", torch.full_like(terms.loss, size), real)
         if not training:
             with torch.no_grad():
                 score(terms, "ceiling", rnn.readout(labels), batch.targets, batch.scored)
             unroll_and_score(modules, batch, terms, self.horizon, lambda t: take(labels, t))
         return terms
 
-    def chunk_at(self, update: int, length: int) -> tuple[int, int]:
-        """C and offset of an update's chunks in blocks of `length`."""
+    def chunk_at(self, update: int, length: int, adapted: int | None = None) -> tuple[int, int]:
+        """C (sweeps of jacobi) and offset of an update's chunks in blocks of `length`."""
         if self.rollout == "sequential":
             return max(length, 1), 0
         drawn, where = Draws(self.seed, update, torch.zeros(1)).shared("chunk", 2)
-        chunk = 1 + int(drawn * length) if self.chunk_lengths == "random" else self.chunk
+        chunk = adapted or (1 + int(drawn * length) if self.chunk_lengths == "random" else self.chunk)
         return chunk, int(where * chunk)
 
     def _roll(
-        self, rnn: RecurrentLanguageModel, batch: Batch, labels: Tensor, update: int, chunk: int | None
+        self, rnn: RecurrentLanguageModel, batch: Batch, labels: Tensor, size: int, offset: int
     ) -> tuple[Tensor, Tensor]:
         """The RNN's memories twice, (B, T, K, d): with the gradient for the drift, and for the readout."""
         cell, inputs, initial = rnn.cell, rnn.cell.inputs(batch.inputs), rnn.initial(len(labels))
         length = inputs.shape[1]
         if self.rollout == "jacobi":
             return tuple(
-                jacobi(cell, initial, labels, inputs, self.chunk, without_gradient=self.chunk - n)
+                jacobi(cell, initial, labels, inputs, size, without_gradient=size - n)
                 for n in (self.drift_backprop, self.ce_backprop)
             )
-        size, offset = self.chunk_at(update, length)
-        if chunk is not None:
-            size, offset = chunk, offset * chunk // size
         chunks = Chunks(length, size, offset)
         if self.rollout == "warm":
             starts = warm_starts(cell, initial, inputs, chunks, self.passes)

@@ -1,0 +1,38 @@
+"""Criterion `chunked_bptt`: truncated backpropagation through time with all chunks of a block side by side."""
+
+from dataclasses import dataclass, field
+
+from fairseq.criterions import register_criterion
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
+
+from fairseq_smt.core.objectives import ChunkedBackpropagation
+from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of
+from fairseq_smt.errors import require
+
+
+@dataclass
+class ChunkedBpttCriterionConfig(FairseqDataclass):
+    """Chunks of the objective."""
+
+    chunk: int = field(default=16, metadata={"help": "positions per chunk, through which the gradient goes"})
+    warm_passes: int = field(
+        default=1,
+        metadata={"help": "passes without gradient that give the chunks their first memories; 0: the initial memory"},
+    )
+    seed: int = II("common.seed")
+
+
+@register_criterion("chunked_bptt", dataclass=ChunkedBpttCriterionConfig)
+class ChunkedBpttCriterion(ObjectiveCriterion):
+    """Trains the RNN alone; with --chunk as long as the block, as fairseq's `cross_entropy` does (BPTT)."""
+
+    def __init__(self, cfg: ChunkedBpttCriterionConfig, task):
+        super().__init__(task)
+        self.objective = ChunkedBackpropagation(**options_of(ChunkedBackpropagation, cfg), passes=cfg.warm_passes)
+
+    def check(self, model) -> None:
+        require(
+            model.teacher is None or not any(p.requires_grad for p in model.teacher.parameters()),
+            "--criterion chunked_bptt trains the RNN alone: add --memory-head none, or --train rnn to keep a teacher.",
+        )

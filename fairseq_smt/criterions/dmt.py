@@ -1,0 +1,85 @@
+"""Criterion `dmt`: DAgger Memory Training, the RNN on its own memories pulled back onto a frozen teacher's."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.criterions import register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import II
+
+from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, DaggerMemoryTraining
+from fairseq_smt.core.schedules import AdaptiveChunk
+from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of
+from fairseq_smt.errors import require
+
+
+@dataclass
+class DmtCriterionConfig(FairseqDataclass):
+    """Coefficients and rollout of the objective; the defaults are the recipe for text."""
+
+    drift_weight: float = field(
+        default=1.0, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
+    )
+    readout_weight: float = field(
+        default=1.0, metadata={"help": "coefficient of the readout's loss on the RNN's memories"}
+    )
+    rollout: ChoiceEnum(list(ROLLOUTS)) = field(
+        default="chunked",
+        metadata={
+            "help": "how the RNN runs on its own memories: in chunks from the labels, over the whole block, in chunks "
+            "from its own memories of earlier passes, or by sweeps over all positions"
+        },
+    )
+    chunk: int = field(default=16, metadata={"help": "positions per chunk; sweeps with --rollout jacobi"})
+    chunk_lengths: ChoiceEnum(list(CHUNK_LENGTHS)) = field(
+        default="fixed",
+        metadata={
+            "help": "--chunk for every update, drawn from 1 to the block's length, or grown from --chunk while the RNN "
+            "stays near the labels"
+        },
+    )
+    warm_passes: int = field(default=1, metadata={"help": "passes without gradient of --rollout warm"})
+    drift_backprop: int = field(
+        default=16, metadata={"help": "positions through which the drift's gradient goes; 1: one call of the cell"}
+    )
+    ce_backprop: int = field(
+        default=16,
+        metadata={"help": "positions through which the readout's gradient goes; 0: it trains the readout alone"},
+    )
+    tokens_per_sample: int = II("task.tokens_per_sample")
+    seed: int = II("common.seed")
+
+
+@register_criterion("dmt", dataclass=DmtCriterionConfig)
+class DmtCriterion(ObjectiveCriterion):
+    """Trains the RNN, or its readout alone, from a checkpoint of criterion `smt` (`--finetune-from-model`)."""
+
+    def __init__(self, cfg: DmtCriterionConfig, task):
+        super().__init__(task)
+        self.objective = DaggerMemoryTraining(
+            **options_of(DaggerMemoryTraining, cfg), passes=cfg.warm_passes, horizon=cfg.tokens_per_sample
+        )
+        self.adaptive = AdaptiveChunk(cfg.chunk, cfg.tokens_per_sample)
+        self.scheduled = str(cfg.chunk_lengths) == "adaptive"
+
+    def check(self, model) -> None:
+        require(
+            model.teacher is not None,
+            "--criterion dmt needs a teacher's labels: remove --memory-head none and start from a checkpoint of "
+            "criterion smt by --finetune-from-model.",
+        )
+        require(
+            not any(p.requires_grad for p in model.teacher.parameters()),
+            "--criterion dmt trains the RNN on a frozen teacher: add --train rnn.",
+        )
+        require(
+            model.has_trained_teacher,
+            "--criterion dmt needs a trained teacher: start from a checkpoint of criterion smt by "
+            "--finetune-from-model.",
+        )
+
+    def options(self, update: int, state: tuple[int, ...]) -> dict[str, Any]:
+        return {"chunk": self.adaptive.length(update, state)} if self.scheduled else {}
+
+    def advance(self, state: tuple[int, ...], update: int, means: dict[str, float]) -> tuple[int, ...]:
+        return self.adaptive.observe(state, update, means["rollout_drift"] / max(means["label_variance"], 1e-12))
