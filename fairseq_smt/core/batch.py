@@ -31,6 +31,7 @@ class Batch:
         asked: whether y_t is a target, (B, T); only real positions are asked.
         ids: sample ids, (B,).
         scored: targets that count in reported scores of the readout, (B, T); all that are asked unless given.
+        labels: cached labels m_t, (B, T, K, d), any value at padding; objectives then leave the teacher alone.
     """
 
     inputs: Tensor
@@ -39,6 +40,7 @@ class Batch:
     asked: Tensor
     ids: Tensor
     scored: Tensor | None = None
+    labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.scored is None:

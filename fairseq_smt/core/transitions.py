@@ -18,7 +18,7 @@ class Transitions:
         real: whether t is a real position, (B, N).
         label: m_t, (B, N, K, d).
         before: m_{t-1} of the pairs, (B, N, K, d), with any value at t = 0; None for all positions.
-        hidden: the trunk's states of all positions, (B, T, D); None for pairs.
+        hidden: the trunk's states of all positions, (B, T, D); None for pairs and for cached labels.
     """
 
     positions: Tensor
@@ -39,11 +39,22 @@ class Transitions:
         return x if self.before is None else take(x, self.positions)
 
 
+def labels_of(modules: Modules, batch: Batch) -> Tensor:
+    """The labels of every position, (B, T, K, d): those that came with the batch, else the teacher's, no gradient."""
+    if batch.labels is not None:
+        return batch.labels.to(modules.rnn.initial.weight.dtype)
+    with torch.no_grad():
+        return modules.teacher.labels(batch.inputs, batch.real)
+
+
 def label_transitions(modules: Modules, batch: Batch, draw: Draws, pairs: int) -> Transitions:
-    """Let the teacher label a batch: every position in one pass where it can, else `pairs` drawn transitions."""
+    """Let the teacher label a batch: every position in one pass where it can, else `pairs` drawn transitions.
+
+    A batch that brings its labels has those of every position, and no trunk.
+    """
     teacher = modules.teacher
-    if teacher.every_position:
-        label, hidden = teacher(batch.inputs)
+    if batch.labels is not None or teacher.every_position:
+        label, hidden = (labels_of(modules, batch), None) if batch.labels is not None else teacher(batch.inputs)
         time = torch.arange(label.shape[1], device=label.device).expand(label.shape[:2])
         return Transitions(time, batch.real, label, hidden=hidden)
     positions, real = draw_positions(batch.real, draw("dynamics", pairs))

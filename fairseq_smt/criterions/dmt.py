@@ -63,10 +63,12 @@ class DmtCriterion(ObjectiveCriterion):
         self.scheduled = str(cfg.chunk_lengths) == "adaptive"
 
     def check(self, model) -> None:
+        if self.task.label_cache is not None:
+            return
         require(
             model.teacher is not None,
             "--criterion dmt needs a teacher's labels: remove --memory-head none and start from a checkpoint of "
-            "criterion smt by --finetune-from-model.",
+            "criterion smt by --finetune-from-model, or give --label-cache.",
         )
         require(
             not any(p.requires_grad for p in model.teacher.parameters()),

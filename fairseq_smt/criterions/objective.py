@@ -9,7 +9,8 @@ import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 
-from fairseq_smt.errors import ConfigurationError
+from fairseq_smt.data.label_cache.reader import LabelCache
+from fairseq_smt.errors import ConfigurationError, require
 
 BITS = 1 / math.log(2)
 """Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
@@ -19,6 +20,39 @@ def options_of(objective: type, cfg: Any) -> dict[str, Any]:
     """The fields of a config that an objective has under the same name, choices as plain strings."""
     found = {f.name: getattr(cfg, f.name) for f in fields(objective) if hasattr(cfg, f.name)}
     return {name: str(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def check_labels(model, cache: LabelCache) -> None:
+    """Compare a model with the label cache that it is to be trained on.
+
+    A model that has never met a teacher is given the cache's fingerprint: its checkpoints then say whose student it is.
+
+    Raises:
+        ConfigurationError: for other sizes, another teacher, or a teacher that would be trained.
+    """
+    config = model.rnn.config
+    for name in ("memory_tokens", "memory_width"):
+        flag, cached = f"--{name.replace('_', '-')}", getattr(cache, name)
+        require(
+            config[name] == cached,
+            f"the labels in {cache.folder} have {flag} {cached}, the model has {config[name]}: give {flag} {cached}.",
+        )
+    require(
+        model.teacher is None or not any(p.requires_grad for p in model.teacher.parameters()),
+        "--label-cache holds the labels of a frozen teacher: add --memory-head none, or --train rnn.",
+    )
+    met = int(model.teacher_fingerprint)
+    require(
+        bool(met) or model.teacher is None,
+        "with --label-cache the model needs no teacher, and has one that was never trained: add --memory-head none, or "
+        "start from a checkpoint of criterion smt by --finetune-from-model.",
+    )
+    require(
+        met in (0, cache.teacher),
+        f"the labels in {cache.folder} are of another teacher ({cache.teacher:016x}) than the checkpoint's "
+        f"({met:016x}): give the checkpoint they were made with, or cache this one's by fairseq-smt-cache-labels.",
+    )
+    model.teacher_fingerprint.fill_(cache.teacher)
 
 
 class ObjectiveCriterion(FairseqCriterion):
@@ -56,6 +90,8 @@ class ObjectiveCriterion(FairseqCriterion):
 
     def forward(self, model, sample, reduce=True):
         if not self.checked:
+            if self.task.label_cache is not None:
+                check_labels(model, self.task.label_cache)
             self.check(model)
             self.checked = True
         training = model.training

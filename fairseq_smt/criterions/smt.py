@@ -87,6 +87,12 @@ class SmtCriterion(ObjectiveCriterion):
         gen_parser_from_dataclass(group, SmtCriterionConfig(), delete_default=True)
 
     def check(self, model) -> None:
+        if self.task.label_cache is not None:
+            require(
+                not self.ramp.waits,
+                "--dynamics-wait-below waits for future_nll, which is not measured with --label-cache: remove it.",
+            )
+            return
         require(
             model.teacher is not None,
             "--criterion smt trains a teacher: remove --memory-head none, or use --criterion cross_entropy (BPTT).",

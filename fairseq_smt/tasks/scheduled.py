@@ -8,6 +8,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 from fairseq_smt.core.schedules import LengthCurriculum, updates_or_half
+from fairseq_smt.data.label_cache.reader import LabelCache
 
 
 @dataclass
@@ -36,6 +37,9 @@ class ScheduledTask:
     ahead, resumed run or second process can be at another length. Validation sees full blocks.
     """
 
+    label_cache: LabelCache | None = None
+    """The cache that samples have their labels from, once a dataset has been loaded with one."""
+
     curriculum: LengthCurriculum
     block_length: int | None = None
     """Length of the blocks in the last training step."""
@@ -57,10 +61,12 @@ class ScheduledTask:
         net_input = sample["net_input"]
         lengths = net_input["src_lengths"].clamp(max=length)
         net_input = net_input | {"src_tokens": net_input["src_tokens"][:, :length].contiguous(), "src_lengths": lengths}
+        cached = {"labels": sample["labels"][:, :length]} if "labels" in sample else {}
         return sample | {
             "net_input": net_input,
             "target": sample["target"][:, :length].contiguous(),
             "ntokens": int(lengths.sum()),
+            **cached,
         }
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fairseq.tokenizer import tokenize_line
 
 from fairseq_smt.core.batch import Batch
 from fairseq_smt.data import vocabulary
+from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.generation import PromptGenerator
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
@@ -57,7 +58,12 @@ class BosAwareDataset(MonolingualDataset):
 
 @dataclass
 class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
-    """The fields of fairseq's `language_modeling` task and the length curriculum."""
+    """The fields of fairseq's `language_modeling` task, the length curriculum and the label cache."""
+
+    label_cache: str = field(
+        default="",
+        metadata={"help": "folder written by fairseq-smt-cache-labels: take labels from there and run no teacher"},
+    )
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
@@ -120,8 +126,30 @@ class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
                 "--train-subset, --valid-subset or --gen-subset."
             ) from None
         self.datasets[split] = BosAwareDataset.like(self.datasets[split])
+        if self.args.label_cache:
+            self._join_labels(split, epoch, combine)
+
+    @property
+    def dictionary_fingerprint(self) -> int:
+        return dictionary_fingerprint(self.dictionary)
+
+    def _join_labels(self, split: str, epoch: int, combine: bool) -> None:
+        """Labels from the cache for the split just loaded; all splits must have theirs from one teacher."""
+        paths = utils.split_paths(self.args.data)
+        folder = paths[(epoch - 1) % len(paths)]
+        dataset, root = self.datasets[split], self.args.label_cache
+        labelled = with_labels(root, dataset, self.args, self.dictionary_fingerprint, folder, split, combine)
+        first = self.label_cache or labelled.cache
+        require(
+            first.teacher == labelled.cache.teacher,
+            f"the labels in {labelled.cache.folder} are of another teacher than those in {first.folder}: cache both "
+            "splits with one checkpoint.",
+        )
+        self.datasets[split], self.label_cache = labelled, labelled.cache
 
     def eval_lm_dataloader(self, dataset, **kwargs):
+        if isinstance(dataset, LabelledDataset):  # scoring asks for no labels
+            dataset = dataset.dataset
         if isinstance(dataset, BosAwareDataset):
             dataset.bos_predicts_bos = True
             if self.byte_lengths is not None:
@@ -238,4 +266,4 @@ class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
         real = time < sample["net_input"]["src_lengths"].to(inputs.device)[:, None]
         asked = real & target.ne(self.target_dictionary.pad())
         scored = asked & inputs.ne(self.source_dictionary.bos()) if self.args.add_bos_token else asked
-        return Batch(inputs, target, real, asked, sample["id"].to(inputs.device), scored)
+        return Batch(inputs, target, real, asked, sample["id"].to(inputs.device), scored, sample.get("labels"))

@@ -1,6 +1,6 @@
 """DAgger Memory Training: the RNN on its own memories, pulled back onto a frozen teacher's.
 
-    labels m_0..m_{T-1}       one pass of the teacher, without gradient
+    labels m_0..m_{T-1}       one pass of the teacher, without gradient, or out of a cache
     m̂_0..m̂_{T-1}             a rollout of the RNN (core/rollout.py)
     drift       MSE of m̂_t against m_t
     readout     CE of g(m̂_t)
@@ -22,6 +22,7 @@ from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.random import take
 from fairseq_smt.core.rollout import Chunks, from_starts, jacobi, warm_starts, with_gradient
+from fairseq_smt.core.transitions import labels_of
 
 ROLLOUTS = ("chunked", "sequential", "warm", "jacobi")
 CHUNK_LENGTHS = ("fixed", "random", "adaptive")
@@ -76,8 +77,7 @@ class DaggerMemoryTraining:
         """
         rnn = modules.rnn
         terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
-        with torch.no_grad():
-            labels = modules.teacher.labels(batch.inputs, batch.real)
+        labels = labels_of(modules, batch)
         size, offset = self.chunk_at(update, labels.shape[1], chunk)
         for_drift, for_readout = self._roll(rnn, batch, labels, size, offset)
 

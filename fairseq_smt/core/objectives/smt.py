@@ -8,6 +8,9 @@ One objective is one call on the core modules, so that a data-parallel wrapper s
     trunk       CE of the trunk's own head              speeds the trunk up
     dynamics    MSE of f(m_{t-1}, x_t) against m_t      trains the cell one step at a time, m_∅ → m_0 included
     uniformity                                          keeps the memories apart
+
+With cached labels, which a batch brings along, the readout and the cell learn from them; the trunk and the future
+predictor have nothing to learn and are left out.
 """
 
 from dataclasses import dataclass
@@ -117,8 +120,12 @@ class SupervisedMemoryTraining:
 
     def _future(
         self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, measured: bool
-    ) -> Tensor:
+    ) -> Tensor | float:
         """Decoding loss of the future predictor; when measured, also with the memories of another sequence."""
+        if batch.labels is not None:  # cached labels cannot become more predictive
+            terms.skip("shuffled_nll")
+            terms.skip("future_nll")
+            return 0.0
         future = modules.future
         candidates = transitions.of_block(future.eligible(batch.real, batch.asked)) & transitions.real
         index, eligible = draw_positions(candidates, draw("future", self.future_positions))
@@ -155,7 +162,7 @@ class SupervisedMemoryTraining:
         """Add the dynamics losses of drawn transitions; return their labels (B, n, K, d) and which are real (B, n)."""
         positions, mask, label = transitions.positions, transitions.real, transitions.label
         initial = modules.rnn.initial(len(label))
-        if self.dynamics_positions and modules.teacher.every_position:
+        if self.dynamics_positions and transitions.before is None:
             chosen, mask = draw_positions(mask, draw("dynamics", self.dynamics_positions))
             positions, label = take(positions, chosen), take(label, chosen)
             source = take(transitions.source(initial), chosen)
@@ -183,6 +190,6 @@ class SupervisedMemoryTraining:
 
     @staticmethod
     def _labels_at(modules: Modules, batch: Batch, transitions: Transitions, t: Tensor) -> Tensor:
-        if modules.teacher.every_position:
+        if transitions.before is None:
             return take(transitions.label, t)
         return modules.teacher.at(batch.inputs, t, batch.real)

@@ -1,0 +1,1 @@
+"""Commands beside those of fairseq."""

@@ -1,0 +1,10 @@
+"""The label cache: a frozen teacher's memories m_t of every source position, on disk. Described in docs/label-cache.md.
+
+codec         numbers on disk: float16, float32, bfloat16, int8
+fingerprint   which data
+manifest      what the labels are of, and what is compared
+files         the files of one shard, locks, atomic writes
+writer        one shard, chunk by chunk, resumable
+reader        all shards of a split, memory-mapped
+dataset       labels joined to fairseq's samples (the only module here that imports fairseq)
+"""

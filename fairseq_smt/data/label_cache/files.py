@@ -1,0 +1,121 @@
+"""The files of one shard, and how they are written: atomically, under a lock, with errors that say what to do."""
+
+import errno
+import fcntl
+import io
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fairseq_smt.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """Paths `FOLDER/shard-I-of-N.*`.
+
+    labels.npy   [positions, K·d], words of the dtype
+    scales.npy   [positions], float32; int8 only
+    index.npy    [blocks + 1], int64: positions of the shard before each block
+    json         the manifest
+    journal      a line "chunk checksum" per finished chunk, until all are
+    lock         host and process that write; empty when nobody does
+    """
+
+    folder: Path
+    shard: int
+    shards: int
+
+    def __getattr__(self, name: str) -> Path:
+        suffixes = {"labels": "labels.npy", "scales": "scales.npy", "index": "index.npy", "manifest": "json"}
+        suffixes |= {"journal": "journal", "lock": "lock"}
+        if name not in suffixes:
+            raise AttributeError(name)
+        return self.folder / f"shard-{self.shard}-of-{self.shards}.{suffixes[name]}"
+
+    @staticmethod
+    def found(folder: Path) -> list["ShardFiles"]:
+        """Those shards in a folder that have a manifest, in order."""
+        matches = [re.fullmatch(r"shard-(\d+)-of-(\d+)\.json", path.name) for path in folder.glob("shard-*.json")]
+        return sorted(
+            (ShardFiles(folder, int(m[1]), int(m[2])) for m in matches if m), key=lambda f: (f.shards, f.shard)
+        )
+
+
+def part_folder(root: str | Path, split: str, data: str) -> Path:
+    """Where the labels of a split lie: the name holds the data's fingerprint, so that data shards `a:b` do not meet."""
+    return Path(root) / f"{split}-{data[:12]}"
+
+
+def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """The first bytes of a `.npy` file; the array follows."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: who reads it sees the old or the new one, after a crash, too."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a full disk or a folder that cannot be written into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ConfigurationError(
+                f"the disk of {folder} is full: free some space and run the same command again; finished chunks are "
+                "kept."
+            ) from error
+        raise ConfigurationError(
+            f"{folder} cannot be written ({error.strerror}: {error.filename or folder}): name another folder by "
+            "--label-cache, or change its permissions."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a shard; the lock goes with the process, however it ends.
+
+    Raises:
+        ConfigurationError: when another process holds it, naming that.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
+            raise ConfigurationError(
+                f"{holder} is writing this shard ({path}): wait for it, or give another --shard-id."
+            ) from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"host {socket.gethostname()}, process {os.getpid()}".encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
+    finally:
+        os.close(file)
