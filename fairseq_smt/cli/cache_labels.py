@@ -26,12 +26,12 @@ import fairseq_smt
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec
 from fairseq_smt.data.label_cache.dataset import block_offsets, identity
-from fairseq_smt.data.label_cache.files import ShardFiles, part_folder
+from fairseq_smt.data.label_cache.files import ShardFiles, part_folder, written
 from fairseq_smt.data.label_cache.fingerprint import data_files, full_fingerprint
 from fairseq_smt.data.label_cache.manifest import Manifest, blocks_per_chunk, hexadecimal, shard_blocks
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.data.label_cache.writer import ShardWriter
-from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.errors import require
 
 logger = logging.getLogger("fairseq_smt.cli.cache_labels")
 
@@ -187,10 +187,9 @@ def check_space(root: str, plans: list[Manifest]) -> None:
             f"{manifest.memory_tokens} × {manifest.memory_width} {manifest.dtype} numbers, {_size(size)}"
         )
         needed += size - written_bytes(root, manifest)
-    try:
-        free = shutil.disk_usage(next(p for p in (Path(root), *Path(root).absolute().parents) if p.exists())).free
-    except OSError as error:
-        raise ConfigurationError(f"{root} cannot be reached ({error.strerror}): name another --label-cache.") from error
+    with written(Path(root)):
+        Path(root).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(root).free
     logger.info(f"{_size(needed)} to write under {root}, {_size(free)} free")
     require(
         needed <= free,

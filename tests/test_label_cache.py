@@ -1,0 +1,462 @@
+"""The label cache: equal to the live teacher, refused where it does not fit, whole after any kill."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from fairseq_smt.core.batch import Modules
+from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
+from fairseq_smt.data.label_cache import files, reader
+from fairseq_smt.data.label_cache.codec import STORED
+from fairseq_smt.data.label_cache.files import ShardFiles, locked
+from fairseq_smt.data.label_cache.manifest import Manifest, shard_blocks
+from fairseq_smt.data.label_cache.reader import LabelCache
+from fairseq_smt.data.label_cache.writer import ShardWriter
+from fairseq_smt.errors import ConfigurationError
+from tests.label_cache import cache, contents, copy_of, file_of, flip, forked, largest_error, load_model, make_task
+from tests.label_cache import samples as batches_of
+
+PRECISION = {"float32": 2e-5, "float16": 2e-3, "bfloat16": 2e-2, "int8": 3e-2}
+"""Largest error of a label of size up to 4; batches of other shapes differ in float32 already."""
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load_model(trained)
+
+
+@pytest.fixture(scope="module")
+def made(data, trained, tmp_path_factory):
+    """A float16 cache of the split valid in two shards."""
+    root = tmp_path_factory.mktemp("cache")
+    for shard in (0, 1):
+        cache(data, trained, root, "--num-shards", 2, "--shard-id", shard, "--chunk-positions", 1000)
+    return root
+
+
+# equal to the live teacher
+
+
+@pytest.mark.parametrize("dtype", list(STORED))
+@pytest.mark.parametrize("mode", ["none", "complete", "complete_doc", "eos"])
+@pytest.mark.parametrize("bos", [True, False], ids=["bos", "no-bos"])
+def test_labels_and_losses_are_those_of_the_live_teacher(data, trained, model, tmp_path, dtype, mode, bos):
+    blocks = ["--sample-break-mode", mode, "--add-bos-token" if bos else "--no-add-bos-token", "--dtype", dtype]
+    for shard in (0, 1):
+        cache(data, trained, tmp_path, *blocks, "--num-shards", 2, "--shard-id", shard, "--chunk-positions", 3000)
+    task = make_task(data, tmp_path, sample_break_mode=mode, add_bos_token=bos)
+    found = batches_of(task)
+    assert sum(len(sample["id"]) for sample in found) == len(task.datasets["valid"])
+    assert largest_error(task, model, found) < PRECISION[dtype]
+    batch = task.batch_of(found[0])
+    live = Modules(model.rnn, model.teacher, model.future)
+    alone = Modules(model.rnn)
+    for objective in (DaggerMemoryTraining(), SupervisedMemoryTraining(future_weight=0.0, trunk_weight=0.0)):
+        expected = objective(live, task.batch_of({k: v for k, v in found[0].items() if k != "labels"}), update=3)
+        torch.testing.assert_close(
+            objective(alone, batch, update=3).loss, expected.loss, atol=PRECISION[dtype], rtol=PRECISION[dtype]
+        )
+
+
+def test_workers_give_the_same_batches(data, made):
+    one, two = (batches_of(make_task(data, made), workers=n) for n in (0, 2))
+    assert len(one) == len(two) > 3
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a["id"], b["id"]) and torch.equal(a["labels"], b["labels"])
+
+
+def test_data_shards_have_their_own_labels(data, trained, model, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    shutil.copy(data / "dict.txt", second)
+    for suffix in ("idx", "bin"):
+        shutil.copy(data / f"test.{suffix}", second / f"train.{suffix}")
+    both = f"{data}:{second}"
+    cache(both, trained, tmp_path / "labels", "--splits", "train,valid")
+    for epoch in (1, 2, 3):
+        task = make_task(both, tmp_path / "labels", "train", epoch)
+        assert largest_error(task, model, batches_of(task, "train")[:3]) < PRECISION["float16"]
+        task.load_dataset("valid")
+    sizes = [len(make_task(both, tmp_path / "labels", "train", e).datasets["train"]) for e in (1, 2)]
+    assert sizes[0] != sizes[1]
+
+
+def test_more_shards_than_blocks(data, trained, model, tmp_path):
+    flags = ["--sample-break-mode", "eos", "--num-shards", 5]
+    for shard in range(5):
+        cache(data, trained, tmp_path, *flags, "--shard-id", shard)
+    task = make_task(data, tmp_path, sample_break_mode="eos")
+    assert len(task.datasets["valid"]) < 5
+    assert largest_error(task, model, batches_of(task)) < PRECISION["float16"]
+    cache(data, trained, tmp_path, "--sample-break-mode", "eos", "--verify")
+
+
+def test_shards_cover_every_block_once():
+    for blocks, shards in ((10, 3), (2, 5), (0, 2), (1000, 7)):
+        ends = [shard_blocks(blocks, i, shards) for i in range(shards)]
+        assert [b for first, last in ends for b in range(first, last)] == list(range(blocks))
+
+
+def test_a_curriculum_cuts_labels_with_their_blocks(data, made, model):
+    task = make_task(data, made)
+    sample = task.truncate(batches_of(task)[0], 5)
+    assert sample["labels"].shape[:2] == sample["target"].shape == (16, 5)
+    assert largest_error(task, model, [sample]) < PRECISION["float16"]
+
+
+def test_a_dataset_without_samples_collates_to_nothing(data, made):
+    assert make_task(data, made).datasets["valid"].collater([]) == {}
+
+
+def test_no_pickle_and_plain_numpy_files(data, made):
+    manifest = json.loads(file_of(made, "json").read_text())
+    labels = np.load(file_of(made, "labels.npy"), mmap_mode="r", allow_pickle=False)
+    index = np.load(file_of(made, "index.npy"), allow_pickle=False)
+    assert labels.shape == (manifest["positions"], 32) and labels.dtype == np.float16
+    assert index[-1] == manifest["positions"] and set(np.diff(index)) <= {33, manifest["positions"] % 33}
+
+
+# what does not fit is refused
+
+
+def refused(sentence: str, run) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        run()
+    assert sentence in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (dict(tokens_per_sample=64), "made with --tokens-per-sample 32, not 64"),
+        (dict(sample_break_mode="complete"), "made with --sample-break-mode none, not complete"),
+        (dict(add_bos_token=False), "made with --add-bos-token True, not False"),
+        (dict(shorten_method="truncate"), "made with --shorten-method none, not truncate"),
+        (dict(shorten_method="random_crop"), "replace --shorten-method random_crop"),
+        (dict(split="test"), "holds no labels of split test"),
+    ],
+    ids=str,
+)
+def test_other_blocks(data, made, options, sentence):
+    refused(sentence, lambda: make_task(data, made, **options))
+
+
+def test_other_data_and_other_dictionary(data, trained, made, tmp_path):
+    other = copy_of(data, tmp_path / "data")
+    make_task(other, made)  # the place does not matter
+    (other / "dict.txt").write_text((other / "dict.txt").read_text().replace("e ", "é ", 1))
+    refused("a dictionary with fingerprint", lambda: make_task(other, made))
+    shutil.copy(data / "dict.txt", other)
+    flip(other / "valid.bin", 100)
+    refused("holds labels of split valid for other data", lambda: make_task(other, made))
+    refused("holds labels of split valid for other data", lambda: cache(other, trained, made, "--verify"))
+
+
+def test_a_byte_that_is_not_sampled_is_found_by_verify(data, trained, made, tmp_path, monkeypatch):
+    from fairseq_smt.data.label_cache import fingerprint
+
+    monkeypatch.setattr(fingerprint, "SAMPLE_BYTES", 8)
+    other, root = copy_of(data, tmp_path / "data"), tmp_path / "labels"
+    cache(data, trained, root)
+    flip(other / "valid.bin", 100)
+    make_task(other, root)
+    refused("every byte of .bin", lambda: cache(other, trained, root, "--verify"))
+    refused("every byte of .bin", lambda: cache(other, trained, root))
+
+
+def test_another_teacher(data, trained, made, model, tmp_path):
+    from fairseq_smt.core.teacher import fingerprint
+    from fairseq_smt.criterions.objective import check_labels
+
+    labels = make_task(data, made).label_cache
+    check_labels(model, labels)
+    kept = model.teacher_fingerprint.clone()
+    model.teacher_fingerprint.fill_(5)
+    refused(f"of another teacher ({fingerprint(model.teacher):016x}) than", lambda: check_labels(model, labels))
+    model.teacher_fingerprint.fill_(0)
+    refused("one that was never trained: add --memory-head none", lambda: check_labels(model, labels))
+    model.teacher_fingerprint.copy_(kept)
+    model.teacher.requires_grad_(True)
+    refused("add --memory-head none, or --train rnn", lambda: check_labels(model, labels))
+    model.teacher.requires_grad_(False)
+
+    def altered(change) -> None:
+        state = torch.load(trained / "checkpoint_last.pt", weights_only=False)
+        change(state)
+        torch.save(state, tmp_path / "checkpoint_last.pt")
+
+    altered(lambda s: s["model"]["teacher.language_model_head.bias"].add_(1))
+    refused("is not the one that criterion smt left there", lambda: cache(data, tmp_path, made))
+    altered(lambda s: s["model"]["teacher_fingerprint"].zero_())
+    refused("was never trained", lambda: cache(data, tmp_path, made))
+    altered(lambda s: [s["model"].pop(n) for n in list(s["model"]) if n.startswith("teacher.")])
+    refused("holds no teacher", lambda: cache(data, tmp_path, made))
+    altered(lambda s: s["cfg"]["model"].__setitem__("trunk_heads", 1))  # the weights are the same
+    refused("configured as trunk_heads 2, not trunk_heads 1", lambda: cache(data, tmp_path, made, "--num-shards", 2))
+    (tmp_path / "checkpoint_last.pt").unlink()
+    refused("does not exist: name one by --path", lambda: cache(data, tmp_path, made))
+
+
+def test_a_student_of_other_sizes_and_one_that_has_met_no_teacher(data, made):
+    from fairseq_smt.criterions.objective import check_labels
+    from fairseq_smt.models.presets import PRESETS
+    from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
+
+    task = make_task(data, made)
+    tiny = PRESETS["smt_lm_tiny"] | dict(memory_head="none")
+    wide = SmtLanguageModel(SmtLanguageModelConfig(**tiny | dict(memory_width=8)), task.dictionary)
+    refused("give --memory-width 16", lambda: check_labels(wide, task.label_cache))
+    student = SmtLanguageModel(SmtLanguageModelConfig(**tiny | dict(cell="gru")), task.dictionary)
+    check_labels(student, task.label_cache)
+    assert int(student.state_dict()["teacher_fingerprint"]) == task.label_cache.teacher != 0
+
+
+def test_other_flags_than_those_begun_with(data, trained, made):
+    two = ["--num-shards", 2]
+    refused("made with --dtype float16, not int8", lambda: cache(data, trained, made, *two, "--dtype", "int8"))
+    refused(
+        "made with --tokens-per-sample 32, not 16", lambda: cache(data, trained, made, *two, "--tokens-per-sample", 16)
+    )
+    refused("holds shards of --num-shards 2, not 1", lambda: cache(data, trained, made))
+    refused("--shard-id must be 0 to 1", lambda: cache(data, trained, made, *two, "--shard-id", 2))
+    refused("--dtype float8 is unknown", lambda: cache(data, trained, made, "--dtype", "float8"))
+    refused("random_crop", lambda: cache(data, trained, made, *two, "--shorten-method", "random_crop"))
+    refused("no split 'absent'", lambda: cache(data, trained, made, "--splits", "absent"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda root: os.truncate(file_of(root, "labels.npy", 1), 5000), "it is truncated"),
+        (lambda root: file_of(root, "labels.npy").unlink(), "has 0 bytes instead of"),
+        (lambda root: flip(file_of(root, "labels.npy"), 20), "has a damaged header"),
+        (lambda root: flip(file_of(root, "index.npy", 1), 200), "is not the block index of this data"),
+        (lambda root: flip(file_of(root, "json"), 90), "manifest of a label cache, or damaged|match its own checksum"),
+        (lambda root: os.truncate(file_of(root, "json"), 50), "manifest of a label cache, or damaged"),
+        (lambda root: file_of(root, "json", 1).unlink(), "shard 1 of 2 is missing"),
+        (lambda root: shutil.rmtree(root), "does not exist: make it with fairseq-smt-cache-labels"),
+    ],
+    ids=["truncated", "absent", "header", "index", "manifest", "half a manifest", "shard", "folder"],
+)
+def test_damaged_files(data, made, tmp_path, damage, sentence):
+    root = copy_of(made, tmp_path / "labels")
+    damage(root)
+    with pytest.raises(ConfigurationError, match=sentence):
+        make_task(data, root)
+
+
+def test_every_flipped_bit_is_found_by_verify(data, trained, made, tmp_path):
+    cache(data, trained, made, "--verify")
+    root = copy_of(made, tmp_path / "labels")
+    labels = file_of(root, "labels.npy", 1)
+    for byte in random.Random(1).sample(range(128, labels.stat().st_size), 10):
+        flip(labels, byte)
+        refused("differs from its checksum", lambda: cache(data, trained, root, "--verify"))
+        flip(labels, byte)
+    cache(data, trained, root, "--verify")
+
+
+def test_a_flipped_bit_in_a_scale_is_found_by_verify(data, trained, tmp_path):
+    cache(data, trained, tmp_path, "--dtype", "int8")
+    flip(file_of(tmp_path, "scales.npy"), 2000)
+    refused("differs from its checksum", lambda: cache(data, trained, tmp_path, "--verify"))
+
+
+def test_a_folder_that_cannot_be_written(data, trained, tmp_path):
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "below", "/proc/labels"):
+        refused("name another folder by --label-cache", lambda root=root: cache(data, trained, root))
+
+
+def test_a_full_disk(data, trained, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        refused("the labels need 0.53 MB", lambda: cache(data, trained, tmp_path / "labels"))
+        assert not list((tmp_path / "labels").iterdir())
+    with monkeypatch.context() as patch:  # the disk fills up while labels are written
+        whole, left = os.fsync, [6]
+
+        def fsync(file):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            whole(file)
+
+        patch.setattr(os, "fsync", fsync)
+        refused("is full: free some space", lambda: cache(data, trained, tmp_path / "labels"))
+    cache(data, trained, tmp_path / "labels")
+    cache(data, trained, tmp_path / "labels", "--verify")
+
+
+def test_a_device_without_space(data, trained, tmp_path):
+    """/dev/full answers every write as a full disk does."""
+    cache(data, trained, tmp_path / "whole")
+    folder = tmp_path / "labels" / next((tmp_path / "whole").iterdir()).name
+    folder.mkdir(parents=True)
+    (folder / "shard-0-of-1.labels.npy").symlink_to("/dev/full")
+    refused("is full: free some space", lambda: cache(data, trained, tmp_path / "labels"))
+
+
+# whole after any kill
+
+
+def chunks_done(root) -> int:
+    """Lines in the journal of the split train; -1 before there is one."""
+    journals = list(root.glob("train-*/*.journal"))
+    return journals[0].read_text().count("\n") if journals else -1
+
+
+def test_killed_at_random_it_ends_as_if_it_had_not_been(data, trained, tmp_path):
+    flags = ["--splits", "train,valid", "--chunk-positions", 300, "--max-tokens", 100]
+    cache(data, trained, tmp_path / "whole", *flags)
+    chunks = len(json.loads(next((tmp_path / "whole").glob("train-*/*.json")).read_text())["checksums"])
+    draws = random.Random()
+    for third in range(3):
+        process = forked(cache, data, trained, tmp_path / "killed", *flags)
+        after, deadline = draws.uniform(third, third + 0.8) / 3 * chunks, time.time() + 100
+        while chunks_done(tmp_path / "killed") < after and time.time() < deadline:
+            time.sleep(0.001)
+        time.sleep(draws.random() * 0.01)
+        process.kill()
+        process.join()
+        assert process.exitcode == -9
+        refused("is not finished", lambda: make_task(data, tmp_path / "killed", "train"))
+    cache(data, trained, tmp_path / "killed", *flags)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert not list(tmp_path.rglob("*.journal")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def synthetic(folder, blocks=40, length=10, width=8, chunk=4, dtype="float16"):
+    """A writer of a shard of made-up labels, and the rows of a block."""
+    manifest = Manifest(
+        *("valid", "0" * 15 + "1", {}, "2", "3", "4", 10, "none", False, "none", blocks, 2, width // 2, dtype),
+        *(0, 1, 0, blocks, blocks * length, chunk),
+    )
+    offsets = np.arange(blocks + 1) * length
+    return ShardWriter(files.part_folder(folder, "valid", "3"), manifest, offsets), offsets
+
+
+def rows_of(block: int, length=10, width=8) -> np.ndarray:
+    return np.random.default_rng(block).standard_normal((length, width)).astype(np.float32)
+
+
+def write(folder, *, until=None, **sizes) -> None:
+    """Write what is pending; stop with KeyboardInterrupt in the middle of a chunk."""
+    writer, _ = synthetic(folder, **sizes)
+    with writer:
+        for chunk in writer.pending():
+
+            def parts(chunk=chunk):
+                for block in range(*writer.manifest.chunk(chunk)):
+                    if chunk == until and block % 4 == 2:
+                        raise KeyboardInterrupt
+                    yield rows_of(block)
+
+            writer.write(chunk, parts())
+        writer.finish()
+
+
+@pytest.mark.parametrize("dtype", list(STORED))
+def test_a_half_written_chunk_is_written_again(tmp_path, dtype):
+    write(tmp_path / "whole", dtype=dtype)
+    for until in (0, 3, 9):
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "parts", until=until, dtype=dtype)
+        writer, _ = synthetic(tmp_path / "parts", dtype=dtype)
+        with writer:
+            assert writer.pending() == list(range(until, 10))
+    write(tmp_path / "parts", dtype=dtype)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("torn", [b"3", b"3 0123", b"3 0123456789abcdef", b"\0\0\0\n", b"3 0123456789abcdeg\n"])
+def test_a_torn_line_of_the_journal_does_not_count(tmp_path, torn):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "parts", until=3)
+    with open(file_of(tmp_path / "parts", "journal"), "ab") as journal:
+        journal.write(torn)
+    writer, _ = synthetic(tmp_path / "parts")
+    with writer:
+        assert writer.pending() == list(range(3, 10))
+    write(tmp_path / "parts")
+    write(tmp_path / "whole")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_killed_before_the_manifest_it_begins_anew(tmp_path):
+    write(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "parts", until=3)
+    file_of(tmp_path / "parts", "json").unlink()
+    write(tmp_path / "parts")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_the_second_process_says_who_holds_the_shard(data, trained, tmp_path, made):
+    folder = next(made.iterdir())
+    with locked(ShardFiles(folder, 0, 2).lock):
+        refused(f"process {os.getpid()} is writing this shard", lambda: cache(data, trained, made, "--num-shards", 2))
+    cache(data, trained, made, "--num-shards", 2)
+
+
+def test_two_processes_on_one_shard_do_not_corrupt_it(data, trained, tmp_path):
+    flags = ["--splits", "train", "--chunk-positions", 300]
+    both = [forked(cache, data, trained, tmp_path / "both", *flags) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert 0 in [process.exitcode for process in both]
+    cache(data, trained, tmp_path / "one", *flags)
+    assert contents(tmp_path / "both") == contents(tmp_path / "one")
+
+
+def peak_of(run) -> float:
+    """MiB that a run in a process of its own adds to the peak."""
+    import multiprocessing
+
+    def measure(pipe) -> None:
+        def now(what: str) -> int:
+            return int(open("/proc/self/status").read().split(f"{what}:")[1].split()[0])
+
+        before = now("VmRSS")
+        run()
+        pipe.send((now("VmHWM") - before) / 1024)
+
+    ours, theirs = multiprocessing.Pipe()
+    process = forked(measure, theirs)
+    process.join()
+    return ours.recv()
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
+    """Writing and reading 4 and 64 MiB of labels; what was read is given back after every 2 MiB."""
+    monkeypatch.setattr(reader, "KEPT_BYTES", 2 << 20)
+    peaks = {}
+    for blocks in (256, 4096):
+        sizes = dict(blocks=blocks, length=64, width=128, chunk=64)
+
+        def writing(root, sizes=sizes) -> None:
+            writer, _ = synthetic(root, **sizes)
+            with writer:
+                for chunk in writer.pending():
+                    parts = (np.ones((64, 128), np.float32) for _ in range(*writer.manifest.chunk(chunk)))
+                    writer.write(chunk, parts)
+                writer.finish()
+
+        def reading(root, sizes=sizes) -> None:
+            labels = LabelCache(root, {"split": "valid", "data": "3"}, np.arange(sizes["blocks"] + 1) * 64)
+            for block in range(0, sizes["blocks"], 8):
+                labels.collate(list(range(block, block + 8)), 64)
+
+        root = tmp_path / str(blocks)
+        peaks[blocks] = [peak_of(partial(run, root)) for run in (writing, reading)]
+    for small, large in zip(*peaks.values(), strict=True):
+        assert large < small + 8, peaks
