@@ -13,7 +13,7 @@ from fairseq_smt.data.label_cache.manifest import Manifest
 from fairseq_smt.data.label_cache.writer import check_files, label_arrays, new_checksum
 from fairseq_smt.errors import ConfigurationError, require
 
-KEPT_BYTES = 64 << 20
+KEPT_BYTES = 32 << 20
 """Mapped pages are given back after so many bytes read: they would count as the process's memory."""
 
 REMEDY = "train with the flags, data and checkpoint that the cache was made with, or make another cache."
@@ -57,29 +57,31 @@ class LabelCache:
         """Every process maps the files itself."""
         return self.__dict__ | {"_maps": None, "_read": 0}
 
-    def __getitem__(self, block: int) -> np.ndarray:
-        """The labels of a block, a copy: (positions, K·d), of `codec.decoded_type`."""
+    def rows(self, block: int) -> np.ndarray:
+        """The labels of a block, (positions, K·d), of `codec.decoded_type`; a view of the file where it is stored so."""
+        self._give_back()
         shard = int(np.searchsorted(self._firsts, block, side="right")) - 1
         start = self._offsets[self._firsts[shard]]
         rows = slice(int(self._offsets[block] - start), int(self._offsets[block + 1] - start))
         if self._maps is None:
             self._maps = [_map(f, m) for f, m in zip(self.files, self.manifests, strict=True)]
         words, *scales = (array[rows] for _, array in self._maps[shard])
-        labels = codec.decode(words, scales[0] if scales else None, self.dtype)
-        labels = labels.copy() if np.may_share_memory(labels, words) else labels
         self._read += words.nbytes
+        return codec.decode(words, scales[0] if scales else None, self.dtype)
+
+    def _give_back(self) -> None:
+        """Unmap what has been read, once that is much; the system keeps it cached as it sees fit."""
         if self._read > KEPT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._read = 0
             for pages, _ in (pair for shard in self._maps for pair in shard):
                 pages.madvise(mmap.MADV_DONTNEED)
-        return labels
 
     def collate(self, blocks: list[int], length: int, rows: int | None = None) -> np.ndarray:
         """The labels of blocks side by side, zero behind their ends: (rows, length, K, d)."""
         shape = (rows or len(blocks), length, self.memory_tokens * self.memory_width)
         batch = np.zeros(shape, dtype=codec.decoded_type(self.dtype))
         for row, block in enumerate(blocks):
-            labels = self[block]
+            labels = self.rows(block)
             batch[row, : len(labels)] = labels
         return batch.reshape(*shape[:2], self.memory_tokens, self.memory_width)
 
