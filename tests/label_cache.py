@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import fairseq  # noqa: F401
+import pytest
 import torch
 
 import fairseq_smt
+from fairseq_smt.errors import ConfigurationError
 
 fairseq_smt.register()
 
@@ -65,6 +67,13 @@ def largest_error(task, model, found: list[dict]) -> float:
         assert sample["labels"].shape == live.shape and not sample["labels"][~batch.real].any()
         worst = max(worst, float((sample["labels"].float() - live)[batch.real].abs().max()))
     return worst
+
+
+def refused(sentence: str, run) -> None:
+    """Require that `run` ends with a ConfigurationError of one line that holds `sentence`."""
+    with pytest.raises(ConfigurationError) as caught:
+        run()
+    assert sentence in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -32,12 +32,15 @@ class ShardFiles:
     shard: int
     shards: int
 
-    def __getattr__(self, name: str) -> Path:
-        suffixes = {"labels": "labels.npy", "scales": "scales.npy", "index": "index.npy", "manifest": "json"}
-        suffixes |= {"journal": "journal", "lock": "lock"}
-        if name not in suffixes:
-            raise AttributeError(name)
-        return self.folder / f"shard-{self.shard}-of-{self.shards}.{suffixes[name]}"
+    def _path(self, suffix: str) -> Path:
+        return self.folder / f"shard-{self.shard}-of-{self.shards}.{suffix}"
+
+    labels = property(lambda self: self._path("labels.npy"))
+    scales = property(lambda self: self._path("scales.npy"))
+    index = property(lambda self: self._path("index.npy"))
+    manifest = property(lambda self: self._path("json"))
+    journal = property(lambda self: self._path("journal"))
+    lock = property(lambda self: self._path("lock"))
 
     @staticmethod
     def found(folder: Path) -> list["ShardFiles"]:

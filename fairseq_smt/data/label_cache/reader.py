@@ -58,7 +58,7 @@ class LabelCache:
         return self.__dict__ | {"_maps": None, "_read": 0}
 
     def rows(self, block: int) -> np.ndarray:
-        """The labels of a block, (positions, K·d), of `codec.decoded_type`; a view of the file where it is stored so."""
+        """The labels of a block, (positions, K·d), of `codec.decoded_type`; maybe a view of the file."""
         self._give_back()
         shard = int(np.searchsorted(self._firsts, block, side="right")) - 1
         start = self._offsets[self._firsts[shard]]
