@@ -14,7 +14,7 @@ from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.data.label_cache.codec import STORED
 from fairseq_smt.data.label_cache.files import ShardFiles, locked
-from fairseq_smt.data.label_cache.manifest import shard_blocks
+from fairseq_smt.data.label_cache.manifest import Manifest, shard_blocks
 from fairseq_smt.errors import ConfigurationError
 from tests.label_cache import cache, copy_of, file_of, flip, largest_error, load_model, make_task, refused
 from tests.label_cache import samples as batches_of
@@ -206,6 +206,22 @@ def test_a_student_of_other_sizes_and_one_that_has_met_no_teacher(data, made):
     student = SmtLanguageModel(SmtLanguageModelConfig(**tiny | dict(cell="gru")), task.dictionary)
     check_labels(student, task.label_cache)
     assert int(student.state_dict()["teacher_fingerprint"]) == task.label_cache.teacher != 0
+
+
+def test_shards_or_splits_of_different_teachers(data, trained, made, tmp_path):
+    root = copy_of(made, tmp_path / "labels")
+    path = file_of(root, "json", 1)
+    manifest = Manifest.load(path)
+    manifest.teacher = "0" * 15 + "7"
+    manifest.save(path)
+    refused(f"a teacher with fingerprint {manifest.teacher}, not", lambda: make_task(data, root))
+    root = copy_of(made, tmp_path / "splits")
+    cache(data, trained, root, "--splits", "test")
+    path = next(root.glob("test-*/*.json"))
+    manifest = Manifest.load(path)
+    manifest.teacher = "0" * 15 + "7"
+    manifest.save(path)
+    refused("are of another teacher than those in", lambda: make_task(data, root).load_dataset("test"))
 
 
 def test_other_flags_than_those_begun_with(data, trained, made):
