@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the label cache saves and costs, as Markdown.
 
-    python benchmarks/label_cache.py --output docs/label-cache-benchmark.md
+    python benchmarks/label_cache.py --rounds 3
 
 One process times everything, round after round over all cases, so that a slow spell of the machine meets them all;
 figures are medians over the rounds. An update of DMT puts its batch together from fairseq's dataset (in this process,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The label cache under twenty kills: fairseq-smt-cache-labels is ended by SIGKILL at random points and run again, until
-# it gets through; every byte must then be that of a run that was never killed. About 10 minutes on 2 cores.
+# it gets through; every byte must then be that of a run that was never killed. 3 minutes on 2 cores.
 #   STRESS_KILLS  number of kills, default 20
 #   STRESS_DIR    where everything goes, default a new temporary folder
 set -euo pipefail

@@ -1,5 +1,6 @@
 """The label cache is whole after any kill, with several writers, and in bounded memory."""
 
+import io
 import json
 import random
 import time
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from fairseq_smt.data.label_cache import files, reader
+from fairseq_smt.data.label_cache import writer as writer_module
 from fairseq_smt.data.label_cache.codec import STORED
 from fairseq_smt.data.label_cache.manifest import Manifest
 from fairseq_smt.data.label_cache.reader import LabelCache
@@ -83,6 +85,23 @@ def test_a_half_written_chunk_is_written_again(tmp_path, dtype):
             assert writer.pending() == list(range(until, 10))
     write(tmp_path / "parts", dtype=dtype)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_disk_that_takes_less_than_it_is_given(tmp_path, monkeypatch):
+    """A nearly full disk takes a part of a write without an error; the next one fails."""
+    write(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stingy = lambda path, mode, buffering=-1: open(path, mode) if buffering else Stingy(path, mode)  # noqa: E731
+        patch.setattr(writer_module, "open", stingy, raising=False)
+        write(tmp_path / "stingy")
+    assert contents(tmp_path / "stingy") == contents(tmp_path / "whole")
+
+
+class Stingy(io.FileIO):
+    """Takes 7 bytes at once."""
+
+    def write(self, content) -> int:
+        return super().write(memoryview(content)[:7])
 
 
 @pytest.mark.parametrize("torn", [b"3", b"3 0123", b"3 0123456789abcdef", b"\0\0\0\n", b"3 0123456789abcdeg\n"])

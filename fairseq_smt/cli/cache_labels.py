@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
         for folder, combine in folders(args.data, split)
     ]
     if args.verify:
-        verify(args.label_cache, parts)
+        verify(args.label_cache, parts, progress=not args.no_progress)
         return
     device = torch.device("cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
     plans = [plan(part, args) for part in parts]
@@ -263,11 +263,12 @@ def batches(dataset, blocks: range, max_tokens: int) -> Iterator[list[torch.Tens
         yield batch
 
 
-def verify(root: str, parts: list[Part]) -> None:
+def verify(root: str, parts: list[Part], progress: bool) -> None:
     """Compare teacher, data and every label with the manifests."""
     for part in parts:
         cache = LabelCache(root, part.here, part.offsets)
-        with tqdm(total=int(part.offsets[-1]), unit="label", unit_scale=True, file=sys.stderr, desc="verify") as bar:
+        bar = dict(total=int(part.offsets[-1]), unit="label", unit_scale=True, desc="verify")
+        with tqdm(**bar, file=sys.stderr, disable=not progress) as bar:
             cache.verify(bar.update)
         logger.info(f"{part.name}: {len(cache.manifests)} shards, {part.offsets[-1]} labels are as they were written")
 

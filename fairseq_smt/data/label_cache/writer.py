@@ -5,6 +5,7 @@ Files are written, not mapped: a full disk then is an error that can be told, an
 """
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -90,7 +91,7 @@ class ShardWriter:
             contents = [x.tobytes() for x in codec.encode(part, self.manifest.dtype) if x is not None]
             with written(self.files.folder):
                 for file, content in zip(self._arrays, contents, strict=True):
-                    file.write(content)
+                    _write_all(file, content)
             checksum.update(contents[0])
             scales += contents[1:]
             row += len(part)
@@ -102,7 +103,7 @@ class ShardWriter:
             for file in self._arrays:
                 _to_disk(file)
             self.done[chunk] = checksum.hexdigest()
-            self._journal.write(f"{chunk} {self.done[chunk]}\n".encode())
+            _write_all(self._journal, f"{chunk} {self.done[chunk]}\n".encode())
             _to_disk(self._journal)
 
     def finish(self) -> None:
@@ -181,6 +182,13 @@ def index_file(offsets: np.ndarray) -> bytes:
 def _start(shape: tuple[int, ...], dtype: str, row: int) -> int:
     """Byte of an array's file at which a row begins."""
     return len(npy_header(shape, dtype)) + row * int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
+
+
+def _write_all(file: io.RawIOBase, content: bytes) -> None:
+    """Write to an unbuffered file, which may take less than it is given: up to 2 GiB, or what is left of the disk."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _to_disk(file) -> None:
