@@ -79,6 +79,6 @@ def test_hydra_runs_the_recipe(data, tmp_path, name, updates):
     overrides = ["common.cpu=true", "common.fp16=false", "dataset.batch_size=2", "dataset.disable_validation=true"]
     command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={tmp_path}"]
     folders = [f"common.user_dir={FOLDER.parent}", f"task.data={data}"]
-    run(*command, *folders, *overrides, f"optimization.max_update={updates}")
+    run(*command, *folders, *overrides, f"optimization.max_update={updates}", fresh=name == "smt_lm_tiny")
     assert "done training" in (tmp_path / "hydra_train.log").read_text()
     assert (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()
