@@ -161,6 +161,13 @@ def test_every_rollout_with_every_chunk_length(data, trained, rollout, lengths):
     assert torch.isfinite(criterion(model, sample)[0])
 
 
+def test_the_readout_alone_can_be_trained(data, trained):
+    model, criterion, sample = stage(data, "--criterion", "dmt", "--train", "readout", checkpoint=trained)
+    criterion(model, sample)[0].backward()
+    found = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert found == {f"decoder.rnn.readout.{name}" for name, _ in model.rnn.readout.named_parameters()}
+
+
 @pytest.mark.parametrize(
     "flags, from_checkpoint, sentence",
     [
