@@ -3,7 +3,7 @@
     python tests/preloaded.py SOCKET      # the server; `run` in this file is its client
 
 A fork has its own arguments, folder, environment, input and output, runs the command's own entry point and ends as an
-interpreter does. The server never imports the plugin, so that `--user-dir` finds and registers it as in a fresh process.
+interpreter does. The server never imports the plugin: `--user-dir` finds and registers it as in a fresh process.
 """
 
 import importlib
