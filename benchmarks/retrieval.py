@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from report import add_output_flag, emit
 from runs import Runs
 from study import Stage, Study
 
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/retrieval"), help="where runs are kept")
-    parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+    add_output_flag(parser)
     args = parser.parse_args()
 
     def study(length: int) -> Study:
@@ -108,11 +109,7 @@ def main() -> None:
         cells = [shown(length, name, -1, stages[-1].measure) for length in args.lengths]
         lines.append(f"| {name} | {used} | {' | '.join(cells)} |")
     text = "\n".join(lines) + "\n"
-    if args.output:
-        args.output.write_text(text)
-        print(f"wrote {args.output}")
-    else:
-        print(text)
+    emit(text, args.output)
 
 
 if __name__ == "__main__":

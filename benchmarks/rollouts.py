@@ -17,10 +17,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from pydoc_data.topics import topics
 
 import torch
+from report import add_output_flag, emit
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core import losses
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+    add_output_flag(parser)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU: there is none")
@@ -263,11 +263,7 @@ def main() -> None:
     except ConfigurationError as error:
         parser.error(str(error))
     text = "\n".join(lines)
-    if args.output:
-        args.output.write_text(text)
-        print(f"wrote {args.output}")
-    else:
-        print(text)
+    emit(text, args.output)
 
 
 if __name__ == "__main__":

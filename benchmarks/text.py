@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from report import add_output_flag, emit
 from runs import Runs
 from study import Stage, Study
 
@@ -79,7 +80,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/text"), help="where runs are kept")
-    parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+    add_output_flag(parser)
     args = parser.parse_args()
     if not (args.data / "dict.txt").is_file():
         parser.error(f"{args.data / 'dict.txt'} does not exist: DATA must be a folder written by fairseq-preprocess")
@@ -111,11 +112,7 @@ def main() -> None:
             used = ", ".join(f"{rate:g}" for rate in rates.get(name, []))
             lines.append(f"| {name} | {used} | {' | '.join(values)} |")
     text = "\n".join(lines) + "\n"
-    if args.output:
-        args.output.write_text(text)
-        print(f"wrote {args.output}")
-    else:
-        print(text)
+    emit(text, args.output)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from report import add_output_flag, emit
 from runs import Runs
 
 COMMON = """--task smt_lm --tokens-per-sample 128 --add-bos-token --arch smt_lm_small --criterion smt
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--lr", type=float, default=0.005)
     parser.add_argument("--runs", type=Path, default=Path("runs/variants"), help="where runs are kept")
-    parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+    add_output_flag(parser)
     args = parser.parse_args()
     if not (args.data / "dict.txt").is_file():
         parser.error(f"{args.data / 'dict.txt'} does not exist: DATA must be a folder written by fairseq-preprocess")
@@ -63,11 +64,7 @@ def main() -> None:
             medians = [f"{statistics.median(run[name] for run in found):.3g}" for name in COLUMNS]
             lines.append(f"| {cell} | {head} | {' | '.join(medians)} |")
     text = "\n".join(lines) + "\n"
-    if args.output:
-        args.output.write_text(text)
-        print(f"wrote {args.output}")
-    else:
-        print(text)
+    emit(text, args.output)
 
 
 if __name__ == "__main__":
