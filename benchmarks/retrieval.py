@@ -34,8 +34,8 @@ SMT = Stage(
 )
 DMT = Stage(
     "dmt",
-    f"{OURS} --criterion dmt --train rnn --chunk-lengths adaptive --chunk 8 --drift-backprop 1 --ce-backprop 0",
-    (0.0005, 0.001, 0.002),
+    f"{OURS} --criterion dmt --train rnn --chunk-lengths adaptive --drift-backprop 1 --ce-backprop 0",
+    (0.001, 0.003, 0.01),
     "rnn_accuracy",
     0.3,
 )
