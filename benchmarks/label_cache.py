@@ -27,6 +27,7 @@ import fairseq  # noqa: F401
 import torch
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import make_builder
+from report import add_output_flag, emit
 
 import fairseq_smt
 from fairseq_smt.core.batch import Modules
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the caches go while it runs; a temporary folder unless given"
     )
-    parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+    add_output_flag(parser)
     parser.add_argument("--peak", nargs=2, metavar=("WHAT", "TOKENS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -264,11 +265,7 @@ def main() -> None:
             text = report(args, Path(folder))
     except ConfigurationError as error:
         parser.error(str(error))
-    if args.output:
-        args.output.write_text(text)
-        print(f"wrote {args.output}")
-    else:
-        print(text)
+    emit(text, args.output)
 
 
 if __name__ == "__main__":

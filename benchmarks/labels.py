@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from report import add_output_flag, emit
 
 from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.cells import CELLS
@@ -184,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="least time of one measurement")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+    add_output_flag(parser)
     parser.add_argument("--peak", nargs=2, metavar=("HEAD", "CELL"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -200,11 +201,7 @@ def main() -> None:
         text = report(bench)
     except ConfigurationError as error:
         parser.error(str(error))
-    if args.output:
-        args.output.write_text(text)
-        print(f"wrote {args.output}")
-    else:
-        print(text)
+    emit(text, args.output)
 
 
 if __name__ == "__main__":

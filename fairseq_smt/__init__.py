@@ -29,9 +29,8 @@ def register() -> None:
     global _registered
     if not _registered:
         _registered = True
-        from fairseq_smt import compat, criterions, models, tasks  # noqa: F401
-
         install_excepthook()
+        from fairseq_smt import compat, criterions, models, tasks  # noqa: F401
 
 
 _registered = False

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# The main job on Shakespeare: prepare, train with SMT, score teacher and RNN, generate, and report.
-#   DEMO_UPDATES  length of the training, default 5000 (about 7 minutes on 2 cores); another value trains anew
+# The main job on Shakespeare: prepare, train with SMT and then with DMT, score, generate, and report.
+#   DEMO_UPDATES  updates of SMT, default 3000; DMT has half as many; another value trains anew
 #   DEMO_DIR      where everything goes, default runs/demo; what is there is reused
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh
 setup_environment
 
-updates="${DEMO_UPDATES:-5000}"
+updates="${DEMO_UPDATES:-3000}"
 dir="${DEMO_DIR:-runs/demo}"
 case "$updates" in '' | *[!0-9]* | 0) echo "demo: DEMO_UPDATES must be a positive number, not '$updates'" >&2; exit 1 ;; esac
-data="$dir/data" run="$dir/smt-$updates"
+dmt_updates=$(((updates + 1) / 2))
+data="$dir/data" run="$dir/smt-dmt-$updates"
 blocks=(--task smt_lm --tokens-per-sample 128 --sample-break-mode none --add-bos-token)
 mkdir -p "$run"
 export PYTHONWARNINGS=ignore
@@ -29,20 +30,29 @@ stage() { # stage NAME COMMAND...: run it once, note its seconds
 
 prepare() { [ -f "$data/test.bin" ] || python scripts/prepare_shakespeare.py --destdir "$data"; }
 
-train() {
-    fairseq-train "$data" --user-dir fairseq_smt "${blocks[@]}" --arch smt_lm_small --criterion smt \
-        --optimizer adam --adam-betas '(0.9,0.95)' --weight-decay 0.01 --clip-norm 1 --lr 0.005 \
+train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates and saves four times
+    local stage="$1" updates="$2" every=$((($2 + 3) / 4))
+    shift 2
+    fairseq-train "$data" --user-dir fairseq_smt "${blocks[@]}" --arch smt_lm_small "$@" --max-update "$updates" \
+        --optimizer adam --adam-betas '(0.9,0.95)' --weight-decay 0.01 --clip-norm 1 \
         --lr-scheduler tri_stage --phase-ratio '(0.0125,0.5875,0.4)' --final-lr-scale 0.05 \
-        --batch-size 8 --batch-size-valid 64 --max-update "$updates" --max-epoch 1000 \
-        --validate-interval-updates $(((updates + 3) / 4)) --best-checkpoint-metric rnn_nll --no-epoch-checkpoints \
-        --save-interval-updates $(((updates + 3) / 4)) --keep-interval-updates 1 --save-dir "$run/checkpoints" \
-        --tensorboard-logdir "$run/tensorboard" --log-format simple --log-interval 100 --num-workers 1 --cpu 2>&1 |
-        tee "$run/train.log" | python scripts/progress.py
+        --batch-size-valid 64 --max-epoch 1000 --validate-interval-updates "$every" --best-checkpoint-metric rnn_nll \
+        --no-epoch-checkpoints --save-interval-updates "$every" --keep-interval-updates 1 \
+        --save-dir "$run/$stage" --tensorboard-logdir "$run/tensorboard/$stage" \
+        --log-format simple --log-interval 100 --num-workers 1 --cpu 2>&1 |
+        tee "$run/$stage.log" | python scripts/progress.py
 }
 
-score() { # score NAME MODEL_OVERRIDES
-    fairseq-eval-lm "$data" --user-dir fairseq_smt "${blocks[@]}" --path "$run/checkpoints/checkpoint_best.pt" \
-        --gen-subset test --batch-size 64 --model-overrides "$2" --cpu >"$run/score-$1.log" 2>&1 ||
+smt() { train smt "$updates" --criterion smt --batch-size 8 --lr 0.005; }
+
+dmt() {
+    train dmt "$dmt_updates" --criterion dmt --train rnn --finetune-from-model "$run/smt/checkpoint_best.pt" \
+        --batch-size 16 --lr 0.01
+}
+
+score() { # score NAME STAGE MODEL_OVERRIDES
+    fairseq-eval-lm "$data" --user-dir fairseq_smt "${blocks[@]}" --path "$run/$2/checkpoint_best.pt" \
+        --gen-subset test --batch-size 64 --model-overrides "$3" --cpu >"$run/score-$1.log" 2>&1 ||
         { tail -5 "$run/score-$1.log" >&2; return 1; }
     tail -1 "$run/score-$1.log"
 }
@@ -50,7 +60,7 @@ score() { # score NAME MODEL_OVERRIDES
 baselines() { python scripts/ngram_baselines.py "$data" | tee "$run/ngrams.txt"; }
 
 generate() {
-    fairseq-generate "$data" --user-dir fairseq_smt "${blocks[@]}" --path "$run/checkpoints/checkpoint_best.pt" \
+    fairseq-generate "$data" --user-dir fairseq_smt "${blocks[@]}" --path "$run/dmt/checkpoint_best.pt" \
         --model-overrides "{'memory_head': 'none'}" --gen-subset test --distributed-world-size 3000 --distributed-rank 7 --batch-size 1 \
         --prefix-size 64 --min-len 1000 --max-len-b 1000 --beam 1 --nbest 1 --sampling --sampling-topp 0.9 --seed 1 \
         --cpu >"$run/generate.log" 2>&1 || { tail -5 "$run/generate.log" >&2; return 1; }
@@ -59,9 +69,11 @@ generate() {
 
 stage prepare prepare
 stage baselines baselines
-stage train train
-stage score-rnn score rnn "{'memory_head': 'none'}"
-stage score-ceiling score ceiling "{'score_with': 'teacher'}"
+stage smt smt
+stage dmt dmt
+stage score-smt score smt smt "{'memory_head': 'none'}"
+stage score-dmt score dmt dmt "{'memory_head': 'none'}"
+stage score-ceiling score ceiling smt "{'score_with': 'teacher'}"
 stage generate generate
 
 loss() { sed -nE 's/.*Loss \(base 2\): ([0-9.]+).*/\1/p' "$run/score-$1.log"; }
@@ -69,13 +81,14 @@ echo
 echo "Bits per character on the test plays, all rows on the same blocks of 128:"
 printf '  %-48s %s\n' "unigram" "$(awk '/unigram/{print $2}' "$run/ngrams.txt")" \
     "bigram" "$(awk '/bigram/{print $2}' "$run/ngrams.txt")" \
-    "RNN alone, unrolled from its initial memory" "$(loss rnn)" \
-    "ceiling: its readout on the teacher's memories" "$(loss ceiling)"
-sed -nE 's/.*(bits per byte = .*)/  (\1)/p' "$run/score-rnn.log"
+    "RNN alone after SMT" "$(loss smt)" \
+    "RNN alone after SMT and DMT" "$(loss dmt)" \
+    "ceiling: the readout on the teacher's memories" "$(loss ceiling)"
+sed -nE 's/.*(bits per byte = .*)/  (\1)/p' "$run/score-dmt.log"
 echo "Seconds:"
-for name in prepare baselines train score-rnn score-ceiling generate; do
+for name in prepare baselines smt dmt score-smt score-dmt score-ceiling generate; do
     printf '  %-48s %s\n' "$name" "$(cat "$run/$name.seconds")"
 done
-echo "Checkpoint:  $run/checkpoints/checkpoint_best.pt"
+echo "Checkpoint:  $run/dmt/checkpoint_best.pt"
 echo "Sample:      $run/sample.txt"
 echo "TensorBoard: tensorboard --logdir $run/tensorboard"

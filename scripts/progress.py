@@ -4,7 +4,8 @@
 import re
 import sys
 
-SHOWN = ("num_updates", "trunk_nll", "future_nll", "ceiling_nll", "rnn_nll", "one_step_error", "wall")
+SHOWN = ("num_updates", "trunk_nll", "future_nll", "rollout_nll", "ceiling_nll", "rnn_nll", "one_step_error")
+SHOWN += ("rollout_drift", "chunk_length", "wall")
 
 for line in sys.stdin:
     report = re.search(r"\| (train_inner|valid) \|", line)

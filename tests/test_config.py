@@ -6,6 +6,7 @@ from pathlib import Path
 import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there)
 import pytest
 from fairseq import options
+from fairseq.criterions.cross_entropy import CrossEntropyCriterionConfig
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
@@ -13,13 +14,27 @@ import fairseq_smt
 from tests.conftest import run
 
 fairseq_smt.register()
+from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterionConfig  # noqa: E402
+from fairseq_smt.criterions.dmt import DmtCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
 from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
 from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
+from fairseq_smt.tasks.smt_probe import SmtProbeConfig  # noqa: E402
 
 FOLDER = Path(fairseq_smt.__file__).parent / "config"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+STAGES = ("bptt", "chunked_bptt", "dmt")
+CONFIGS = {
+    "task": {"smt_lm": SmtLanguageModelingConfig, "smt_probe": SmtProbeConfig},
+    "model": {"smt_lm": SmtLanguageModelConfig},
+    "criterion": {
+        "smt": SmtCriterionConfig,
+        "dmt": DmtCriterionConfig,
+        "chunked_bptt": ChunkedBpttCriterionConfig,
+        "cross_entropy": CrossEntropyCriterionConfig,
+    },
+}
 RNN = ("memory_tokens", "memory_width", "cell", "cell_hidden", "cell_layers", "cell_heads", "readout_hidden")
 
 
@@ -34,8 +49,15 @@ def complete(config: type, given: dict) -> dict:
     return {name: given.get(name, default) for name, default in plain.items()}
 
 
-def test_there_is_a_recipe_of_every_architecture_and_its_baseline():
-    assert {*PRESETS, *(f"{name}_bptt" for name in PRESETS)} <= set(RECIPES)
+def test_there_is_a_recipe_of_every_architecture_and_its_stages():
+    assert {*PRESETS, *(f"{name}_{stage}" for name in PRESETS for stage in STAGES)} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_known_fields(name):
+    recipe = load(name)
+    for part, configs in CONFIGS.items():
+        complete(configs[recipe[part]["_name"]], recipe[part])
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -43,7 +65,6 @@ def test_recipe_and_architecture_agree(name):
     recipe = load(name)
     assert complete(SmtLanguageModelConfig, recipe["model"]) == complete(SmtLanguageModelConfig, PRESETS[name])
     assert complete(SmtCriterionConfig, recipe["criterion"]) == complete(SmtCriterionConfig, LOSSES.get(name, {}))
-    complete(SmtLanguageModelingConfig, recipe["task"])
 
 
 @pytest.mark.parametrize("arch", list(PRESETS))
@@ -62,23 +83,57 @@ def test_architecture_brings_its_losses_and_flags_come_first(arch, monkeypatch):
         )
 
 
+@pytest.mark.parametrize("stage, criterion", [("bptt", "cross_entropy"), ("chunked_bptt", "chunked_bptt")])
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_baseline_differs_in_what_makes_it_one(name):
-    smt, bptt = load(name), load(f"{name}_bptt")
+def test_baseline_differs_in_what_makes_it_one(name, stage, criterion):
+    smt, bptt = load(name), load(f"{name}_{stage}")
     model, rnn = (complete(SmtLanguageModelConfig, recipe["model"]) for recipe in (smt, bptt))
     assert {field: model[field] for field in RNN} == {field: rnn[field] for field in RNN}
-    assert rnn["memory_head"] == "none" and bptt["criterion"] == {"_name": "cross_entropy"}
+    assert rnn["memory_head"] == "none" and bptt["criterion"]["_name"] == criterion
     for recipe in (smt, bptt):
         del recipe["model"], recipe["criterion"], recipe["optimization"]["lr"]
         del recipe["checkpoint"]["best_checkpoint_metric"]
     assert smt == bptt
 
 
-@pytest.mark.parametrize("name, updates", [("smt_lm_tiny", 80), ("smt_lm_tiny_bptt", 80), ("smt_lm_paper", 2)])
+@pytest.mark.parametrize("name", [*PRESETS, "smt_probe_retrieval"])
+def test_dmt_has_the_model_and_data_of_smt_and_starts_from_its_checkpoint(name):
+    smt, dmt = load(name), load(f"{name}_dmt")
+    assert dmt["model"] == smt["model"] | {"train_part": "rnn"}
+    assert dmt["checkpoint"]["finetune_from_model"] == "???"
+    assert dmt["checkpoint"]["save_dir"] != smt["checkpoint"]["save_dir"]
+    assert dmt["checkpoint"]["best_checkpoint_metric"] == smt["checkpoint"]["best_checkpoint_metric"]
+    for part, own in (("common", {"tensorboard_logdir"}), ("task", {"tokens_per_sample", "curriculum_start"})):
+        assert {k: v for k, v in dmt[part].items() if k not in own} == {
+            k: v for k, v in smt[part].items() if k not in own
+        }
+
+
+def test_the_text_recipes_of_dmt_are_the_criterions_defaults_and_the_papers_is_the_papers():
+    for name in PRESETS:
+        found = complete(DmtCriterionConfig, load(f"{name}_dmt")["criterion"])
+        paper = dict(rollout="sequential", drift_weight=10.0, readout_weight=1.0, drift_backprop=1, ce_backprop=0)
+        assert found == complete(DmtCriterionConfig, paper if name == "smt_lm_paper" else {})
+
+
+def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
+    """Run a recipe in a folder on the CPU and return its last checkpoint."""
+    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
+    command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
+    run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
+    assert "done training" in (folder / "hydra_train.log").read_text()
+    return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
+
+
+@pytest.mark.parametrize(
+    "name, updates", [("smt_lm_tiny_bptt", 80), ("smt_lm_tiny_chunked_bptt", 8), ("smt_lm_paper", 2)]
+)
 def test_hydra_runs_the_recipe(data, tmp_path, name, updates):
-    overrides = ["common.cpu=true", "common.fp16=false", "dataset.batch_size=2", "dataset.disable_validation=true"]
-    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={tmp_path}"]
-    folders = [f"common.user_dir={FOLDER.parent}", f"task.data={data}"]
-    run(*command, *folders, *overrides, f"optimization.max_update={updates}")
-    assert "done training" in (tmp_path / "hydra_train.log").read_text()
-    assert (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()
+    assert hydra(tmp_path, name, data, f"optimization.max_update={updates}").exists()
+
+
+def test_hydra_runs_smt_then_dmt(data, tmp_path):
+    smt = hydra(tmp_path, "smt_lm_tiny", data, "optimization.max_update=80")
+    start = f"checkpoint.finetune_from_model={smt}"
+    dmt = hydra(tmp_path, "smt_lm_tiny_dmt", data, start, "optimization.max_update=8")
+    assert smt.exists() and dmt.exists()

@@ -149,4 +149,4 @@ def test_half_precision(data, tmp_path, flags):
 
 def test_the_shim_user_dir_registers_the_same_plugin(data, tmp_path):
     flags = ["--criterion", "smt", "--max-update", 1, "--disable-validation", "--save-dir", tmp_path]
-    assert "done training" in fairseq("train", data, *TRAIN, *flags, user_dir="user_dir")
+    assert "done training" in fairseq("train", data, *TRAIN, *flags, user_dir="user_dir", fresh=True)

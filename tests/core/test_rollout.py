@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core.cells import CELLS, build_cell
 from fairseq_smt.core.errors import ConfigurationError
@@ -127,6 +128,28 @@ def test_gradient_of_a_rollout_made_without_one_equals_the_loop(name, chunk, off
     found = with_gradient(cell, chunks.before(initial, labels), memories, inputs, chunks, detach)
     expected = chunked(cell, initial, labels, inputs, chunk, offset, detach)
     assert_same(cell, found, expected, initial, labels)
+
+
+def cost(cell, roll) -> tuple[int, int]:
+    """FLOPs of a rollout, and its calls of the cell, which come one after another."""
+    calls = []
+    hook = cell.register_forward_pre_hook(lambda *_: calls.append(1))
+    with FlopCounterMode(display=False) as counter:
+        roll()
+    hook.remove()
+    return counter.get_total_flops(), len(calls)
+
+
+@cells
+@pytest.mark.parametrize("offset", [0, 5])
+def test_chunks_of_16_do_the_work_of_the_sequential_rollout_at_a_sixteenth_of_its_depth(name, offset):
+    cell, initial, labels, tokens = setup(name, length=256)
+    cell.requires_grad_(False)
+    initial, labels, inputs = initial.detach(), labels.detach(), cell.inputs(tokens)
+    flops, depth = cost(cell, lambda: sequential(cell, initial, inputs))
+    found, calls = cost(cell, lambda: chunked(cell, initial, labels, inputs, 16, offset))
+    assert (depth, calls) == (256, 16) and flops > 0
+    assert found == pytest.approx(flops, rel=0.1)
 
 
 @cells

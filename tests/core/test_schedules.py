@@ -1,4 +1,4 @@
-"""Schedules: bounds, monotony, and a waiting ramp that is as good restored as never interrupted."""
+"""Schedules: bounds, monotony, and those with a state are as good restored as never interrupted."""
 
 import math
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairseq_smt.core.errors import ConfigurationError
-from fairseq_smt.core.schedules import LengthCurriculum, Ramp, WaitingRamp, updates_or_half
+from fairseq_smt.core.schedules import AdaptiveChunk, LengthCurriculum, Ramp, WaitingRamp, updates_or_half
 
 updates = st.integers(0, 10**6)
 values = st.lists(st.floats(0, 10) | st.just(math.nan), max_size=40)
@@ -93,3 +93,55 @@ def test_schedules_that_cannot_work(make, sentence):
 
 def test_the_default_is_half_of_the_run():
     assert [updates_or_half(-1, 100), updates_or_half(-1, 0), updates_or_half(7, 100)] == [50, 2000, 7]
+
+
+def run_chunks(chunk: AdaptiveChunk, drifts: list[float], state=WaitingRamp.INITIAL, first: int = 0):
+    """Chunk lengths of a run's updates from `first` on, and the state after it."""
+    lengths = []
+    for update, drift in enumerate(drifts, first):
+        lengths.append(chunk.length(update, state))
+        state = chunk.observe(state, update + 1, drift)
+    return lengths, state
+
+
+drifts = st.lists(st.floats(0, 0.2) | st.just(math.nan), max_size=40)
+chunks = st.builds(AdaptiveChunk, start=st.integers(1, 300), full=st.integers(1, 200))
+
+
+@given(chunks, st.lists(st.sampled_from([0.0, 1.0, math.nan]), max_size=40))
+def test_a_chunk_has_1_to_t_positions(chunk, drifts):
+    lengths, state = run_chunks(chunk, drifts * 20)
+    assert all(1 <= length <= chunk.full for length in lengths)
+    assert all(isinstance(x, int) for x in state) and (not lengths or lengths[0] == min(chunk.start, chunk.full))
+
+
+def test_chunks_grow_near_the_labels_shrink_far_from_them_and_reach_both_ends():
+    chunk = AdaptiveChunk(start=16, full=64)
+    grown, state = run_chunks(chunk, [0.01] * 60)
+    assert grown == sorted(grown) and grown[:2] == [16, 16] and grown[-1] == 64
+    kept, state = run_chunks(chunk, [0.03, 0.045, 0.06, math.nan], state, 60)
+    assert kept == [64] * 4 and chunk.length(64, state) == 64
+    shrunk, _ = run_chunks(chunk, [0.07] * 200, state, 64)
+    assert shrunk == sorted(shrunk, reverse=True) and shrunk[-1] == 1
+
+
+@given(chunks, drifts, st.integers(0, 40))
+def test_chunks_of_a_run_cut_anywhere_continue_from_their_state(chunk, drifts, cut):
+    whole, end = run_chunks(chunk, drifts)
+    cut = min(cut, len(drifts))
+    first, state = run_chunks(chunk, drifts[:cut])
+    second, last = run_chunks(chunk, drifts[cut:], state, cut)
+    assert first + second == whole and last == end
+
+
+@given(chunks, drifts.filter(len), drifts)
+def test_chunks_of_a_new_run_begin_at_the_start(chunk, before, drifts):
+    state = run_chunks(chunk, before)[1]
+    assert run_chunks(chunk, drifts, state)[0] == run_chunks(chunk, drifts)[0]
+
+
+def test_the_state_of_a_waiting_ramp_says_nothing_of_chunks():
+    ramp = WaitingRamp(Ramp(3), below=3.0, patience=2)
+    for values in ([9], [1, 1, 1, 1]):
+        state = play(ramp, values)[1]
+        assert run_chunks(AdaptiveChunk(16, 64), [0.0] * 3, state)[0] == [16, 16, 16]

@@ -108,10 +108,10 @@ class DaggerMemoryTraining:
         cell, inputs, initial = rnn.cell, rnn.cell.inputs(batch.inputs), rnn.initial(len(labels))
         length = inputs.shape[1]
         if self.rollout == "jacobi":
-            return tuple(
-                jacobi(cell, initial, labels, inputs, size, without_gradient=size - n)
-                for n in (self.drift_backprop, self.ce_backprop)
-            )
+            cuts = [min(n, size) for n in (self.drift_backprop, self.ce_backprop)]
+            swept = {n: jacobi(cell, initial, labels, inputs, size, without_gradient=size - n) for n in set(cuts) - {0}}
+            swept[0] = swept[cuts[0]].detach()
+            return swept[cuts[0]], swept[cuts[1]]
         chunks = Chunks(length, size, offset)
         if self.rollout == "warm":
             starts = warm_starts(cell, initial, inputs, chunks, self.passes)
