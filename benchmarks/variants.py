@@ -65,8 +65,8 @@ def main() -> None:
         jobs = {(*case, seed): pool.submit(train, *case, seed) for case in cases for seed in args.seeds}
         found = {job: run.result() for job, run in jobs.items()}
     lines = [
-        f"`python {' '.join(sys.argv)}`: {args.updates} updates of SMT on 8 × 128 symbols and {args.dmt_updates} of DMT "
-        f"on 16 × 128, medians of seeds {', '.join(map(str, args.seeds))}; losses in bits per symbol, errors over the "
+        f"`python {' '.join(sys.argv)}`: {args.updates} updates of SMT on 8 × 128 symbols, {args.dmt_updates} of DMT "
+        f"on 16 × 128; medians of seeds {', '.join(map(str, args.seeds))}; losses in bits per symbol, errors over the "
         "label variance, CPU seconds of SMT.",
         "",
         f"| cell | head | {' | '.join([*COLUMNS.values(), *AFTER_DMT.values()])} |",
