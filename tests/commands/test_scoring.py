@@ -65,7 +65,7 @@ def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
     scored = fairseq("eval-lm", data, *BLOCKS, *common, "--output-word-probs")
     expected = {
         int(i): [float(x) / math.log(2) for x in re.findall(r"\[(-?[\d.]+)\]", line)]
-        for i, line in re.findall(r"fairseq_cli.eval_lm:(\d+) (.*)$", scored, re.M)
+        for i, line in re.findall(r"fairseq_cli\.eval_lm(?: \| |:)(\d+) (.*)$", scored, re.M)
     }
     found = {int(i): list(map(float, p.split())) for i, p in re.findall(r"^P-(\d+)\t(.*)$", generated, re.M)}
     assert found
