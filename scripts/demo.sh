@@ -64,7 +64,7 @@ generate() {
         --model-overrides "{'memory_head': 'none'}" --gen-subset test --distributed-world-size 3000 --distributed-rank 7 --batch-size 1 \
         --prefix-size 64 --min-len 1000 --max-len-b 1000 --beam 1 --nbest 1 --sampling --sampling-topp 0.9 --seed 1 \
         --cpu >"$run/generate.log" 2>&1 || { tail -5 "$run/generate.log" >&2; return 1; }
-    grep '^H-' "$run/generate.log" | head -1 | cut -f3 | python scripts/prepare_text.py --decode | tee "$run/sample.txt"
+    grep -m 1 '^H-' "$run/generate.log" | cut -f3 | python scripts/prepare_text.py --decode | tee "$run/sample.txt"
 }
 
 stage prepare prepare
