@@ -80,7 +80,10 @@ class Runs:
         def make(folder: Path) -> dict:
             short, long = 100, 300
             took = [
-                cpu_seconds([*self._command(flags, n), "--no-save", "--disable-validation"], folder / f"{n}.log")
+                cpu_seconds(
+                    [*self._command(flags, n), "--no-save", "--disable-validation", "--save-dir", str(folder)],
+                    folder / f"{n}.log",
+                )
                 for n in (short, long)
             ]
             return {"seconds_per_update": (took[1] - took[0]) / (long - short)}

@@ -30,6 +30,7 @@ def after_training(train: str = "all", source=None):
     model = build(train=train)
     if source is not None:
         model.load_state_dict(source.state_dict())
+    model(None, objective=lambda modules: None)
     model.set_num_updates(3)
     with torch.no_grad():
         for p in model.parameters():
@@ -103,3 +104,12 @@ def test_a_checkpoint_without_fingerprint_loads_as_of_no_trained_teacher():
     model = build()
     model.load_state_dict(first)
     assert int(model.teacher_fingerprint) == 0 and not model.has_trained_teacher
+
+
+def test_an_update_without_an_objective_trains_no_teacher():
+    from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
+
+    model = SmtLanguageModel(SmtLanguageModelConfig(), probe_dictionary(PROBES["retrieval"](8)))
+    model(torch.zeros(1, 4, dtype=torch.long))
+    model.set_num_updates(3)
+    assert model.state_dict()["teacher_fingerprint"] == 0

@@ -70,9 +70,8 @@ class WindowPredictor(nn.Module):
         batch, positions, futures = s.shape
         memory_tokens = memory.shape[2]
         x = self.memory_in(memory.flatten(0, 1))
-        if futures > 1:
-            seen = take(tokens, s[..., 1:]).flatten(0, 1)
-            x = torch.cat((x, self.embedding(seen)), dim=1)
+        seen = take(tokens, s[..., 1:]).flatten(0, 1)
+        x = torch.cat((x, self.embedding(seen)), dim=1)
         rotary = rotary_table(x.shape[1], x.shape[2] // self.blocks[0].attention.heads, x)
         for block in self.blocks:
             x = block(x, rotary)

@@ -129,7 +129,7 @@ class AdaptiveChunk:
 
     def _length(self, update: int, state: tuple[int, ...]) -> int:
         last, length, _ = state
-        return length if 0 < last <= update and length > 0 else min(self.start, self.full) * self.UNIT
+        return length if 0 < last <= update and length >= self.UNIT else min(self.start, self.full) * self.UNIT
 
     def length(self, update: int, state: tuple[int, ...]) -> int:
         """The chunk length of an update, between 1 and `full`, given the state after the last observation."""

@@ -85,6 +85,7 @@ class SmtLanguageModel(BaseFairseqModel):
         super().__init__()
         vocabulary = len(dictionary)
         self.num_updates = 0
+        self.has_objective = False
         self.supported_targets = {"future"}
         rnn = RecurrentLanguageModel(
             vocabulary,
@@ -153,6 +154,7 @@ class SmtLanguageModel(BaseFairseqModel):
     def forward(self, src_tokens, src_lengths=None, objective=None):
         """Logits (B, T, V) and None, or with an objective its result on the core modules."""
         if objective is not None:
+            self.has_objective = True
             return objective(Modules(self.rnn, self.teacher, self.future))
         return self.decoder(src_tokens)
 
@@ -209,7 +211,15 @@ class SmtLanguageModel(BaseFairseqModel):
 
 
 def _note_teacher(model: SmtLanguageModel, state: dict[str, Any], prefix: str, _) -> None:
-    """Write the fingerprint of a teacher that is being trained into a checkpoint; a frozen one keeps its own."""
+    """Write the fingerprint of a teacher that is being trained into a checkpoint; a frozen one keeps its own.
+
+    Without an objective (fairseq's `cross_entropy`) nothing trains the teacher, free or not.
+    """
     teacher = model.teacher
-    if teacher is not None and model.num_updates and any(p.requires_grad for p in teacher.parameters()):
+    if (
+        teacher is not None
+        and model.has_objective
+        and model.num_updates
+        and any(p.requires_grad for p in teacher.parameters())
+    ):
         state[f"{prefix}teacher_fingerprint"] = model.teacher_fingerprint.new_tensor(fingerprint(teacher))

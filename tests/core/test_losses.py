@@ -166,3 +166,7 @@ def test_effective_rank_of_nothing_is_zero(rows):
 @pytest.mark.parametrize(("length", "expected"), [(0, []), (1, [1]), (15, [1, 4]), (64, [1, 4, 16, 64])])
 def test_horizons(length, expected):
     assert horizons(length) == expected
+
+
+def test_effective_rank_of_broken_rows_is_nan():
+    assert effective_rank(torch.full((4, 3), torch.inf)).isnan()

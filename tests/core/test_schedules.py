@@ -145,3 +145,7 @@ def test_the_state_of_a_waiting_ramp_says_nothing_of_chunks():
     for values in ([9], [1, 1, 1, 1]):
         state = play(ramp, values)[1]
         assert run_chunks(AdaptiveChunk(16, 64), [0.0] * 3, state)[0] == [16, 16, 16]
+
+
+def test_adaptive_chunks_do_not_read_the_state_of_a_waiting_ramp():
+    assert AdaptiveChunk(16, 128).length(1000, (600, 10, 300)) == 16
