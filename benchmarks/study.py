@@ -1,5 +1,7 @@
 """Methods of one or more stages, tuned alike and run under budgets of CPU-seconds."""
 
+import json
+import threading
 from dataclasses import dataclass
 
 from runs import Runs
@@ -29,6 +31,7 @@ class Study:
 
     def __init__(self, runs: Runs):
         self.runs = runs
+        self.lock = threading.Lock()
 
     def run(self, before: str, stage: Stage, rate: float, budget: float, seed: int) -> str:
         """Train one stage after the run `before` ("" for none); its name."""
@@ -48,6 +51,18 @@ class Study:
             best.append(min(names, key=lambda rate, n=names, s=sign, m=stage.measure: s * self.runs.result(n[rate])[m]))
             before = names[best[-1]]
         return best
+
+    def rates(self, method: str, stages: tuple[Stage, ...], budget: float) -> list[float]:
+        """The learning rates that RUNS/rates.json has for a method; tuned, and written there, if it has none."""
+        path = self.runs.folder / "rates.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if method not in known:
+            tuned = self.tune(stages, budget)
+            with self.lock:
+                known = json.loads(path.read_text()) if path.exists() else {}
+                known[method] = tuned
+                path.write_text(json.dumps(known, indent=1, ensure_ascii=False))
+        return known[method]
 
     def final(self, stages: tuple[Stage, ...], rates: list[float], budget: float, seed: int) -> list[str]:
         """The runs of a method's stages."""
