@@ -14,7 +14,9 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 COMMANDS = {
     f"fairseq-{name}": f"fairseq_cli.{name.replace('-', '_')}"
@@ -23,7 +25,7 @@ COMMANDS = {
 
 
 def serve(address: str) -> None:
-    """Fork for every connection; the fork forks the command, waits for it, and answers with its exit status."""
+    """Fork for every connection; the fork forks the command and answers with its process and then its status."""
     mains = {command: importlib.import_module(module).cli_main for command, module in COMMANDS.items()}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -47,6 +49,8 @@ def serve(address: str) -> None:
         request = json.loads(stream.readline())
         command = os.fork()
         if command:
+            stream.write(f"{command}\n")
+            stream.flush()
             _, status = os.waitpid(command, 0)
             stream.write(json.dumps(os.waitstatus_to_exitcode(status)) + "\n")
             stream.flush()
@@ -68,6 +72,26 @@ def become(request: dict) -> None:
     sys.argv = request["argv"]
 
 
+@dataclass
+class Command:
+    """A command that runs."""
+
+    process: int
+    file: Path
+    """Where its output goes, stdout and stderr together."""
+    stream: TextIO
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(self.process, signal.SIGKILL)
+
+    def wait(self) -> tuple[int, str]:
+        """Exit status (-9 after a kill) and output."""
+        with self.stream:
+            status = json.loads(self.stream.readline() or "-1")
+        return status, self.file.read_text(errors="replace")
+
+
 class Server:
     """A server of its own; `run` may be called from several threads at once."""
 
@@ -78,20 +102,18 @@ class Server:
         self.process = subprocess.Popen([sys.executable, __file__, self.address], env=environment)
         self.number = 0
 
-    def run(self, argv: list[str], cwd: Path, environment: dict[str, str], stdin: str | None) -> tuple[int, str]:
-        """Exit status and output (stdout and stderr together) of a command."""
+    def start(self, argv: list[str], cwd: Path, environment: dict[str, str], stdin: str | None = None) -> "Command":
+        """Start a command."""
         self.number += 1
         files = [self.folder / f"{self.number}.{name}" for name in ("in", "out")]
         files[0].write_text(stdin or "")
         files[1].touch()
         request = {"argv": argv, "cwd": str(cwd), "environment": environment}
         request |= {"stdin": str(files[0]), "stdout": str(files[1])}
-        with self._connect() as connection, connection.makefile("rw") as stream:
-            stream.write(json.dumps(request) + "\n")
-            stream.flush()
-            answer = stream.readline()
-        output = files[1].read_text(errors="replace")
-        return json.loads(answer or "-1"), output
+        stream = self._connect().makefile("rw")
+        stream.write(json.dumps(request) + "\n")
+        stream.flush()
+        return Command(int(stream.readline()), files[1], stream)
 
     def _connect(self) -> socket.socket:
         """A connection; while the server still imports, wait for it."""

@@ -146,16 +146,16 @@ class ObjectiveCriterion(FairseqCriterion):
         size = _total(logging_outputs, "sample_size")
         metrics.log_scalar("loss", _total(logging_outputs, "loss") / size * BITS, size, round=3)
         means = _means(logging_outputs)
-        variance = max(means.get("label_variance", 0.0), 1e-12)
         for name, mean in means.items():
             weight = _total(logging_outputs, f"{name}_count")
             if name.endswith("_nll"):
                 metrics.log_scalar(name, mean * BITS, weight, round=3)
             elif name == "dynamics":
                 metrics.log_scalar(name, mean, weight, round=5)
-                metrics.log_scalar("one_step_error", mean / variance, weight, round=4)
+                metrics.log_derived("one_step_error", partial(_over_variance, name=name))
             elif "drift" in name:
-                metrics.log_scalar(name, mean / variance, weight, round=4)
+                metrics.log_scalar(f"_{name}", mean, weight)  # not shown
+                metrics.log_derived(name, partial(_over_variance, name=f"_{name}"))
             else:
                 metrics.log_scalar(name, mean, weight, round=4)
         # bytes are counted in validation, where both are scored on the same targets
@@ -187,3 +187,9 @@ def _means(logging_outputs) -> dict[str, float]:
 
 def _perplexity(meters, name: str) -> float:
     return round(2 ** min(meters[name].avg, 64.0), 2)
+
+
+def _over_variance(meters, name: str) -> float | None:
+    """A mean over the mean label variance: of all batches together, however a validation was cut into them."""
+    mean = meters[name].avg
+    return None if mean is None else round(mean / max(meters["label_variance"].avg, 1e-12), 4)

@@ -86,6 +86,7 @@ class SmtLanguageModel(BaseFairseqModel):
         vocabulary = len(dictionary)
         self.num_updates = 0
         self.has_objective = False
+        self.trains_teacher = False
         self.supported_targets = {"future"}
         rnn = RecurrentLanguageModel(
             vocabulary,
@@ -138,6 +139,7 @@ class SmtLanguageModel(BaseFairseqModel):
 
     def _freeze(self, train: str) -> None:
         if train == "all":
+            self.trains_teacher = self.teacher is not None
             return
         self.requires_grad_(False)
         part = self.decoder.rnn if train == "rnn" else self.decoder.rnn.readout
@@ -161,11 +163,17 @@ class SmtLanguageModel(BaseFairseqModel):
     def set_num_updates(self, num_updates: int) -> None:
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
+        if num_updates and self.has_objective and self.trains_teacher:
+            self.teacher_fingerprint.clamp_(min=1)  # a trained teacher; which one, a checkpoint says (`_note_teacher`)
 
     @property
     def has_trained_teacher(self) -> bool:
         """Whether the teacher came out of a checkpoint in which it had been trained."""
         return self.teacher is not None and bool(self.teacher_fingerprint)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What `state_dict` holds, without the cost of the teacher's fingerprint."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())
 
     def max_positions(self) -> int:
         return self.decoder.max_positions()
@@ -187,7 +195,7 @@ class SmtLanguageModel(BaseFairseqModel):
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
     def _check_checkpoint(self, state: dict[str, Any]) -> None:
-        own = self.state_dict()
+        own = self.tensors()
         if "vocabulary" not in state or "decoder.rnn.initial.weight" not in state:
             raise ConfigurationError("the checkpoint is not one of an smt_lm model: name another file.")
         if int(state["vocabulary"]) != int(own["vocabulary"]):
@@ -215,11 +223,5 @@ def _note_teacher(model: SmtLanguageModel, state: dict[str, Any], prefix: str, _
 
     Without an objective (fairseq's `cross_entropy`) nothing trains the teacher, free or not.
     """
-    teacher = model.teacher
-    if (
-        teacher is not None
-        and model.has_objective
-        and model.num_updates
-        and any(p.requires_grad for p in teacher.parameters())
-    ):
-        state[f"{prefix}teacher_fingerprint"] = model.teacher_fingerprint.new_tensor(fingerprint(teacher))
+    if model.trains_teacher and model.teacher_fingerprint:
+        state[f"{prefix}teacher_fingerprint"] = model.teacher_fingerprint.new_tensor(fingerprint(model.teacher))

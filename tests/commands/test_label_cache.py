@@ -3,7 +3,7 @@
 import pytest
 
 from tests.commands.test_training import parameters, records
-from tests.conftest import BLOCKS, TRAIN, fairseq, run
+from tests.conftest import BLOCKS, TRAIN, fairseq
 
 LOGGED = ("loss", "rollout_nll", "rollout_drift", "label_variance", "block_length", "valid_loss", "valid_rnn_nll")
 
@@ -16,17 +16,6 @@ def train(data, folder, *flags, **kwargs) -> str:
 def curve(log: str) -> list[list[float]]:
     """What is logged after every update and by the validation."""
     return [[float(r[n]) for n in LOGGED if n in r] for tag in ("train_inner", "valid") for r in records(log, tag)]
-
-
-@pytest.fixture(scope="module")
-def labels(data, trained, tmp_path_factory):
-    """float16 labels of train and valid by two processes."""
-    root = tmp_path_factory.mktemp("labels")
-    for shard in (0, 1):
-        flags = ["--path", trained / "checkpoint_last.pt", "--label-cache", root, "--cpu", "--num-shards", 2]
-        log = run("python", "-m", "fairseq_smt.cli.cache_labels", data, *flags, "--shard-id", shard)
-        assert "free" in log and "labels of 2 × 16 float16 numbers" in log and "label/s" in log
-    return root
 
 
 def test_dmt_on_the_cache_is_dmt_on_the_live_teacher(data, trained, labels, tmp_path):

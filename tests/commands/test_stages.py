@@ -1,8 +1,6 @@
 """The stages after SMT under the real commands: DMT, chunked BPTT, and BPTT that starts from a DMT checkpoint."""
 
 import shutil
-import socket
-import threading
 
 import pytest
 import torch
@@ -63,32 +61,6 @@ def test_adaptive_chunks_continue_exactly_in_a_resumed_run(data, trained, tuned,
     assert first + second == whole and len(whole) == 12
     a, b = parameters(tuned), parameters(tmp_path)
     assert not changed(a, b) and a["schedule"][0] == 12 and a["schedule"][1] != 4 << 20
-
-
-def test_two_processes_equal_one_with_update_freq_2(data, trained, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = [*dmt(trained), *ADAPTIVE, "--max-update", 6, "--clip-norm", 0]
-    losses(data, tmp_path / "one", *common, "--update-freq", 2)
-
-    def process(rank: int) -> None:
-        losses(
-            data,
-            tmp_path / "two",
-            *common,
-            *("--distributed-world-size", 2, "--distributed-rank", rank, "--distributed-no-spawn", "--device-id", 0),
-            *("--distributed-backend", "gloo", "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-            *("--ddp-backend", "legacy_ddp"),
-        )
-
-    other = threading.Thread(target=process, args=(1,))
-    other.start()
-    process(0)
-    other.join()
-    one, two = parameters(tmp_path / "one"), parameters(tmp_path / "two")
-    assert max((one[n].double() - two[n].double()).abs().max() for n in changed(one, two) or ["schedule"]) < 1e-6
-    assert torch.equal(one["schedule"], two["schedule"]) and one["schedule"][0] == 6
 
 
 def test_half_precision(data, trained, tmp_path):

@@ -74,35 +74,6 @@ def test_a_resumed_run_continues_exactly(data, tmp_path):
     assert 5 <= a["schedule"][2] < 12, "the wait must end in the second part"
 
 
-def test_two_processes_equal_one_with_update_freq_2(data, tmp_path):
-    import socket
-    import threading
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = ("--max-update", 6, "--clip-norm", 0, "--dynamics-ramp-updates", 0, *WAIT)
-    losses(data, tmp_path / "one", *common, "--update-freq", 2)
-
-    def process(rank: int) -> None:
-        losses(
-            data,
-            tmp_path / "two",
-            *common,
-            *("--distributed-world-size", 2, "--distributed-rank", rank, "--distributed-no-spawn", "--device-id", 0),
-            *("--distributed-backend", "gloo", "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-            *("--ddp-backend", "legacy_ddp"),
-        )
-
-    other = threading.Thread(target=process, args=(1,))
-    other.start()
-    process(0)
-    other.join()
-    one, two = parameters(tmp_path / "one"), parameters(tmp_path / "two")
-    assert max((one[n].double() - two[n].double()).abs().max() for n in one if n != "vocabulary") < 1e-6
-    assert 0 < one["schedule"][2] < 6, "the wait must end between"
-
-
 def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tmp_path):
     flags = ["--criterion", "cross_entropy", "--memory-head", "none", "--max-update", 20, "--save-dir", tmp_path]
     flags += ["--curriculum-start", 4, "--curriculum-updates", 10]

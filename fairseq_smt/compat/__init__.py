@@ -1,0 +1,7 @@
+"""What fairseq lacks on today's Python, torch and hydra; importing this package supplies it."""
+
+from fairseq_smt.compat import versions
+
+versions.check()  # before anything that needs them
+
+from fairseq_smt.compat import averaging, copying, encoders, flags, loading, parallel  # noqa: E402, F401
