@@ -1,12 +1,22 @@
 """What the plugin adds to fairseq."""
 
+from importlib.metadata import version
+
 import fairseq  # noqa: F401
 import pytest
+import torch
+from fairseq.dataclass.configs import EMAConfig
 from fairseq.file_io import PathManager
+from fairseq.models.ema import build_ema
 
 import fairseq_smt
+from fairseq_smt.core.teacher import fingerprint
+from fairseq_smt.errors import ConfigurationError
+from tests.test_checkpoint import build as smt_model
 
 fairseq_smt.register()
+from fairseq_smt.compat import versions  # noqa: E402
+from fairseq_smt.compat.versions import check  # noqa: E402
 
 
 def test_a_copy_that_fails_leaves_the_file_before_it_whole(tmp_path, monkeypatch):
@@ -26,3 +36,46 @@ def test_a_copy_that_fails_leaves_the_file_before_it_whole(tmp_path, monkeypatch
     assert old.read_text() == "old"
     assert PathManager.copy(str(new), str(old), overwrite=True)
     assert old.read_text() == "new" and sorted(p.name for p in tmp_path.glob("*.pt")) == [new.name, old.name]
+
+
+@pytest.mark.parametrize(
+    "name, installed, sentence",
+    [
+        ("torch", "2.3.1+cpu", "torch 2.3.1.cpu is too old, 2.6 is needed"),
+        ("numpy", "2.1.0", "fairseq does not work with numpy 2.1.0: run `pip install 'numpy<2'`"),
+    ],
+)
+def test_a_version_that_cannot_work_is_named(monkeypatch, name, installed, sentence):
+    check()
+    monkeypatch.setattr(versions, "version", lambda package: installed if package == name else version(package))
+    with pytest.raises(ConfigurationError, match=sentence):
+        check()
+
+
+def test_an_average_copies_integers_and_names_its_own_teacher():
+    """The average's checkpoint holds the average's weights under the average's fingerprint."""
+    model = smt_model()
+    average = build_ema(model, EMAConfig(ema_decay=0.5), device=None)
+    model(None, objective=lambda modules: None)
+    start = {name: value.clone() for name, value in model.tensors().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    model.set_num_updates(1)
+    model.schedule.fill_(7)
+    average.step(model, 1)
+    found = average.get_model().state_dict()
+    assert found["schedule"].tolist() == [7, 7, 7]
+    assert found["teacher_fingerprint"] == fingerprint(average.get_model().teacher) != fingerprint(model.teacher)
+    assert model.state_dict()["teacher_fingerprint"] == fingerprint(model.teacher)
+    for name, value in start.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(found[name], value + 0.5)
+
+
+def test_an_average_hashes_no_teacher_in_a_step(monkeypatch):
+    model = smt_model()
+    average = build_ema(model, EMAConfig(), device=None)
+    model.teacher_fingerprint.fill_(1)
+    monkeypatch.setattr("fairseq_smt.models.smt_lm.fingerprint", lambda teacher: pytest.fail("hashed"))
+    average.step(model, 1)

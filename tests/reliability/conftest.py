@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.stages import flags_of
+from tests.reliability.stages import flags_of
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.commands.test_training import parameters
-from tests.faults.stages import STAGES, difference, measures, train
+from tests.reliability.stages import STAGES, difference, measures, train
 
 BACKENDS = ("legacy_ddp", "pytorch_ddp")
 SMALLEST = {

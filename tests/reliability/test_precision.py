@@ -1,0 +1,45 @@
+"""Half precision ends where float32 does, on the tiny recipes."""
+
+import re
+
+import pytest
+
+from tests.test_config import hydra
+
+PRECISIONS = {
+    "fp16": ["common.fp16=true", "common.fp16_no_flatten_grads=true"],
+    "memory-efficient-fp16": ["common.fp16=true", "common.memory_efficient_fp16=true"],
+    "amp": ["common.amp=true"],
+    "bf16": ["common.bf16=true"],
+}
+MEASURES = {"smt": ("loss", "ceiling_nll", "rnn_nll"), "dmt": ("loss", "rnn_nll")}
+
+
+def trained_in(data, folder, stage, *overrides) -> dict[str, float]:
+    """The last validation of the tiny recipe of a stage, whole."""
+    name = {"smt": "smt_lm_tiny", "dmt": "smt_lm_tiny_dmt"}[stage]
+    whole = ["dataset.batch_size=8", "dataset.disable_validation=false", "checkpoint.no_save=true"]
+    hydra(folder, name, data, *whole, *overrides)
+    last = [line for line in (folder / "hydra_train.log").read_text().splitlines() if "| valid on " in line][-1]
+    return {key: float(re.search(rf"\| {key} ([\d.]+)", last)[1]) for key in MEASURES[stage]}
+
+
+@pytest.fixture(scope="module")
+def checkpoint_of_smt(data, tmp_path_factory):
+    return hydra(tmp_path_factory.mktemp("smt"), "smt_lm_tiny", data, "dataset.batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def in_float32(data, checkpoint_of_smt, tmp_path_factory):
+    """Overrides that make a stage, and its measures in float32."""
+    start = {"smt": [], "dmt": [f"checkpoint.finetune_from_model={checkpoint_of_smt}"]}
+    return {s: (o, trained_in(data, tmp_path_factory.mktemp(s), s, *o)) for s, o in start.items()}
+
+
+@pytest.mark.parametrize("stage", MEASURES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_half_precision_is_within_two_percent(data, in_float32, tmp_path, precision, stage):
+    overrides, expected = in_float32[stage]
+    found = trained_in(data, tmp_path, stage, *overrides, *PRECISIONS[precision])
+    print(f"{precision}, {stage}: {found} (float32: {expected})")
+    assert found == pytest.approx(expected, rel=0.02)
