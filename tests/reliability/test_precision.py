@@ -13,6 +13,8 @@ PRECISIONS = {
     "bf16": ["common.bf16=true"],
 }
 MEASURES = {"smt": ("loss", "ceiling_nll", "rnn_nll"), "dmt": ("loss", "rnn_nll")}
+SMALLEST = [("fp16", "smt"), ("memory-efficient-fp16", "dmt"), ("amp", "dmt"), ("bf16", "smt"), ("bf16", "dmt")]
+"""Pairs of a precision and a stage; all with --stress."""
 
 
 def trained_in(data, folder, stage, *overrides) -> dict[str, float]:
@@ -36,8 +38,12 @@ def in_float32(data, checkpoint_of_smt, tmp_path_factory):
     return {s: (o, trained_in(data, tmp_path_factory.mktemp(s), s, *o)) for s, o in start.items()}
 
 
-@pytest.mark.parametrize("stage", MEASURES)
-@pytest.mark.parametrize("precision", PRECISIONS)
+def pytest_generate_tests(metafunc):
+    everything = metafunc.config.getoption("stress")
+    pairs = [(p, s) for p in PRECISIONS for s in MEASURES] if everything else SMALLEST
+    metafunc.parametrize("precision, stage", pairs, ids=lambda value: value)
+
+
 def test_half_precision_is_within_two_percent(data, in_float32, tmp_path, precision, stage):
     overrides, expected = in_float32[stage]
     found = trained_in(data, tmp_path, stage, *overrides, *PRECISIONS[precision])
