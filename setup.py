@@ -18,7 +18,12 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["fairseq_smt", "fairseq_smt.*"]),
     package_data={"fairseq_smt": ["config/*.yaml"]},
-    entry_points={"console_scripts": ["fairseq-smt-cache-labels = fairseq_smt.cli.cache_labels:main"]},
+    entry_points={
+        "console_scripts": [
+            "fairseq-smt-cache-labels = fairseq_smt.cli.cache_labels:main",
+            "fairseq-smt-diagnose = fairseq_smt.cli.diagnose:main",
+        ]
+    },
     install_requires=[
         "ve-fairseq>=0.12.3",
         "torch>=2.6",

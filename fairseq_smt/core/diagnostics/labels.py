@@ -41,12 +41,3 @@ def effective_rank(rows: Tensor) -> Tensor:
         return total * 0
     share = eigenvalues / total
     return torch.special.entr(share).sum().exp()
-
-
-def horizons(length: int) -> list[int]:
-    """1, 4, 16, 64, … up to `length`: the numbers of steps at which drift is reported."""
-    result, h = [], 1
-    while h <= length:
-        result.append(h)
-        h *= 4
-    return result

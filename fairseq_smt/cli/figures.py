@@ -1,0 +1,112 @@
+"""All pictures of the commands, as matplotlib figures that no display is needed for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fairseq_smt.cli.measure import Geometry
+
+METHODS = {"bptt": ("BPTT", "--"), "smt": ("SMT", "-")}
+MOMENTS = {"initialisation": "at initialisation", "trained": "as trained"}
+
+
+def gradient_figure(reports: dict[str, dict[str, Any]]) -> Figure:
+    """‖∂L/∂m_t‖ against t, at initialisation and as trained; reports by the names of the checkpoints."""
+    figure, panels = _figure(1, 2, sharey=True)
+    for panel, (when, title) in zip(panels[0], MOMENTS.items(), strict=True):
+        for i, (name, report) in enumerate(reports.items()):
+            for method, part in report["gradients"].items():
+                label, style = METHODS[method]
+                panel.plot(part[when]["norm"], style, color=f"C{i}", label=f"{name}, {label}")
+        panel.set(yscale="log", xlabel="position t", title=title)
+    panels[0][0].set_ylabel("‖∂L/∂m_t‖")
+    panels[0][1].legend()
+    return figure
+
+
+def drift_figure(reports: dict[str, dict[str, Any]]) -> Figure | None:
+    """Drift over label variance against the horizon; None where no checkpoint has a teacher."""
+    drifts = {name: (report.get("drift") or {}).get("over_variance") for name, report in reports.items()}
+    if not any(drifts.values()):
+        return None
+    figure, panels = _figure(1, 1)
+    for i, (name, drift) in enumerate(drifts.items()):
+        if drift:
+            panels[0][0].plot(range(1, len(drift) + 1), drift, color=f"C{i}", label=name)
+    panels[0][0].set(xscale="log", xlabel="steps on its own memories", ylabel="drift / label variance")
+    panels[0][0].legend()
+    return figure
+
+
+def loss_figure(reports: dict[str, dict[str, Any]]) -> Figure:
+    """Loss in bits against position, each point the mean of 1/64 of the positions; a line where training ended."""
+    figure, panels = _figure(1, 1)
+    panel = panels[0][0]
+    for i, (name, report) in enumerate(reports.items()):
+        loss = report["loss"]
+        for who, style in (("rnn", "-"), ("ceiling", ":")):
+            if f"{who}_bits" in loss:
+                mean = _bins(loss["targets"]) if loss["against"] == "position" else np.asarray
+                label = f"{name}, {'RNN' if who == 'rnn' else 'ceiling'}"
+                panel.plot(mean(loss["x"]), mean(loss[f"{who}_bits"]), style, color=f"C{i}", label=label)
+    for length in {report["training_length"] for report in reports.values()}:
+        panel.axvline(length, color="0.7", linewidth=1)
+    against = {report["loss"]["against"] for report in reports.values()}
+    xlabel = {"position": "position", "length": "length of the sequence"}
+    panel.set(xlabel=" or ".join(xlabel[a] for a in sorted(against)), ylabel="bits per target")
+    panel.legend()
+    return figure
+
+
+def geometry_figure(name: str, report: dict[str, Any], geometry: Geometry) -> Figure:
+    """Labels and the RNN's own memories in the same two axes, coloured by position."""
+    clouds = {"the RNN's own memories": geometry.own}
+    if geometry.labels is not None:
+        clouds = {"labels": geometry.labels} | clouds
+    first, second = report["explained"]
+    figure, panels = _figure(1, len(clouds), sharex=True, sharey=True)
+    for panel, (title, points) in zip(panels[0], clouds.items(), strict=True):
+        shown = panel.scatter(*points.T.numpy(), c=geometry.positions.numpy(), s=4, cmap="viridis")
+        panel.set(
+            title=title, xlabel=f"axis 1, {report['explained'][0]:.0%} of the variance of the {report['axes_of']}"
+        )
+    panels[0][0].set_ylabel(f"axis 2, {second:.0%}")
+    figure.colorbar(shown, ax=list(panels[0]), label="position")
+    figure.suptitle(name)
+    return figure
+
+
+def image_grid(rows: dict[str, np.ndarray], hidden: int) -> Figure:
+    """Images as a grid, a row of them under each title.
+
+    Args:
+        rows: grey values in [0, 1], NaN where nothing is known, (images, height, width), by title.
+        hidden: first image row that was not shown; a line marks it.
+    """
+    number, height, width = next(iter(rows.values())).shape
+    size = (1.5 + 0.7 * number, 0.75 * len(rows) * height / width + 0.1)
+    figure, panels = _figure(len(rows), number, size=size)
+    for line, (title, images) in zip(panels, rows.items(), strict=True):
+        for panel, image in zip(line, images, strict=True):
+            panel.set_facecolor("#8fb3d9")
+            panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            panel.axhline(hidden - 0.5, color="#d9532c", linewidth=1)
+            panel.set(xticks=[], yticks=[])
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
+    return figure
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float] | None = None, **kwargs) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=size or (1 + 5 * columns, 4 * rows), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def _bins(weights: list[int], number: int = 64) -> Callable[[list[float]], np.ndarray]:
+    """A function that averages values over at most `number` neighbouring groups of equal size."""
+    edges = np.unique(np.linspace(0, len(weights), min(number, len(weights)) + 1).astype(int))[:-1]
+    count = np.add.reduceat(np.asarray(weights, dtype=float), edges)
+    return lambda values: np.add.reduceat(np.asarray(values) * weights, edges) / count

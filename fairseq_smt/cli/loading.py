@@ -1,0 +1,152 @@
+"""Checkpoints and evenly spaced blocks of a split, for commands that look at trained models."""
+
+import argparse
+import copy
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, tasks, utils
+from omegaconf import open_dict
+
+from fairseq_smt.core.batch import Batch, Modules
+from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.models.smt_lm import SmtLanguageModel
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint of model `smt_lm`, its model in float32 and for evaluation, with its task on the data at hand."""
+
+    name: str
+    path: str
+    cfg: Any
+    model: SmtLanguageModel
+    task: Any
+    device: torch.device
+
+    @property
+    def modules(self) -> Modules:
+        return modules_of(self.model)
+
+    @property
+    def length(self) -> int:
+        """--tokens-per-sample of its training, unless another one was given."""
+        return int(self.cfg.task.tokens_per_sample)
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether its task generates sequences of any length, and has no data."""
+        return self.cfg.task._name == "smt_probe"
+
+    def at_initialisation(self) -> SmtLanguageModel:
+        """The model as training began with it: built anew from the checkpoint's config and seed."""
+        with torch.random.fork_rng():
+            utils.set_torch_seed(self.cfg.common.seed)
+            model = self.task.build_model(self.cfg.model)
+        return prepare(model, self.device)
+
+    def task_at(self, length: int) -> Any:
+        """Its task with blocks or sequences of `length` tokens.
+
+        Raises:
+            ConfigurationError: for a length that the task refuses.
+        """
+        cfg = copy.deepcopy(self.cfg.task)
+        with open_dict(cfg):
+            cfg.tokens_per_sample, cfg.curriculum_start = length, 0
+        return tasks.setup_task(cfg, from_checkpoint=True)
+
+    def batches(self, split: str, length: int, sequences: int, batch_size: int) -> Iterator[Batch]:
+        """Blocks spread evenly over a split, no longer than `length` tokens (and bos): the same at every call."""
+        task = self.task_at(length)
+        task.load_dataset(split)
+        dataset = task.datasets[split]
+        require(len(dataset) > 0, f"split {split!r} of {self.cfg.task.get('data')} is empty: name another one.")
+        number = min(sequences, len(dataset))
+        chosen = [i * len(dataset) // number for i in range(number)]
+        longest = length + bool(self.cfg.task.get("add_bos_token"))
+        for first in range(0, number, batch_size):
+            sample = dataset.collater([dataset[i] for i in chosen[first : first + batch_size]])
+            if sample["net_input"]["src_tokens"].shape[1] > longest:
+                sample = task.truncate(sample, longest)
+            yield task.batch_of(utils.apply_to_sample(lambda x: x.to(self.device), sample))
+
+
+def modules_of(model: SmtLanguageModel) -> Modules:
+    """What the core works on."""
+    return Modules(model.rnn, model.teacher, model.future)
+
+
+def prepare(model: SmtLanguageModel, device: torch.device) -> SmtLanguageModel:
+    """A model as it is looked at: float32, evaluation mode, no gradients of weights."""
+    return model.float().eval().requires_grad_(False).to(device)
+
+
+def load(path: str, name: str, data: str | None, overrides: dict[str, Any], cpu: bool = False) -> Checkpoint:
+    """Load one checkpoint of model `smt_lm`.
+
+    Args:
+        data: DATA; None for probes.
+        overrides: fields of the checkpoint's config.
+        cpu: do not use CUDA.
+
+    Raises:
+        ConfigurationError: for what is no such checkpoint, or not one that fits DATA.
+    """
+    require(Path(path).is_file(), f"the checkpoint {path} does not exist: name one by --path, after DATA.")
+    fixed = {"data": data, "label_cache": "", "score_with": "rnn"}
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{path} cannot be read as a checkpoint ({error}): name one that fairseq-train wrote by --path."
+        ) from error
+    cfg = state.get("cfg")
+    require(
+        cfg is not None and "memory_head" in cfg.model,
+        f"{path} is not a checkpoint of model smt_lm: name another one by --path.",
+    )
+    require(
+        bool(data) or cfg.task._name == "smt_probe",
+        f"{path} was trained on data of its own: give DATA, the folder written by fairseq-preprocess.",
+    )
+    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([path], state=state)
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    return Checkpoint(name, path, cfg, prepare(models[0], device), task, device)
+
+
+def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    """`--path`, `--names`, `--gen-subset` and `--cpu`."""
+    parser.add_argument("--path", nargs="+", required=True, metavar="CHECKPOINT", help="one or several, after DATA")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the checkpoints; default: their folders'")
+    parser.add_argument("--gen-subset", default="test", metavar="SPLIT", help="split to look at; default test")
+    parser.add_argument("--cpu", action="store_true", help="do not use CUDA")
+
+
+def quieten() -> None:
+    """Let the plugin speak, and fairseq warn."""
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    logging.getLogger("fairseq_smt").setLevel(logging.INFO)
+
+
+def names_of(paths: list[str], names: list[str] | None) -> list[str]:
+    """A name per checkpoint: those given, else their folders', else their files', whichever tell them apart.
+
+    Raises:
+        ConfigurationError: when the names given do not fit.
+    """
+    if names:
+        require(len(names) == len(paths), f"--names gives {len(names)} names for {len(paths)} checkpoints of --path.")
+        require(len(set(names)) == len(names), "--names gives a name twice: give each checkpoint its own.")
+        wrong = [name for name in names if "/" in name or name.startswith(".")]
+        require(not wrong, f"--names {' '.join(wrong)} cannot be a file's name: leave out '/' and a leading dot.")
+        return names
+    resolved = [Path(path).resolve() for path in paths]
+    for candidates in ([p.parent.name for p in resolved], [p.stem for p in resolved]):
+        if len(set(candidates)) == len(paths):
+            return candidates
+    return [f"{i}-{p.parent.name}-{p.stem}" for i, p in enumerate(resolved, 1)]
