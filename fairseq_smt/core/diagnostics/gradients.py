@@ -73,7 +73,7 @@ def label_gradients(modules: Modules, batch: Batch, labels: Tensor, coefficients
 
 def _future(modules: Modules, batch: Batch, labels: Tensor, seed: int) -> Tensor:
     """The future predictor's loss from every eligible position: mean over the predicted targets, summed over t."""
-    future, (rows, length) = modules.future, batch.inputs.shape
+    future, length = modules.future, batch.inputs.shape[1]
     eligible = future.eligible(batch.real, batch.asked)
     t = torch.arange(length, device=labels.device) * eligible  # elsewhere one that can be predicted from
     uniform = Draws(seed, 0, batch.ids)("future target", length * future.futures)
