@@ -125,7 +125,7 @@ def loss(checkpoint: Checkpoint, split: str, sequences: int, batch_size: int) ->
     """
     if checkpoint.is_probe:
         return _loss_by_length(checkpoint, split, sequences, batch_size)
-    sums = _losses(checkpoint, split, 4 * checkpoint.length, sequences, batch_size)
+    sums = losses_by_position(checkpoint, split, 4 * checkpoint.length, sequences, batch_size)
     asked = [i for i, n in enumerate(sums["targets"]) if n]
     report = {"against": "position", "x": asked, "targets": [int(sums["targets"][i]) for i in asked]}
     parts = [[i for i in asked if (i - asked[0]) // checkpoint.length == k] for k in range(4)]
@@ -143,7 +143,7 @@ def _loss_by_length(checkpoint: Checkpoint, split: str, sequences: int, batch_si
     report: dict[str, Any] = {"against": "length", "x": [], "targets": []}
     for length in sorted({max(1, int(checkpoint.length * factor)) for factor in LENGTHS}):
         try:
-            sums = _losses(checkpoint, split, length, sequences, batch_size)
+            sums = losses_by_position(checkpoint, split, length, sequences, batch_size)
         except ConfigurationError as error:
             logger.info(f"{checkpoint.name}: no loss at length {length}: {error}")
             continue
@@ -157,7 +157,9 @@ def _loss_by_length(checkpoint: Checkpoint, split: str, sequences: int, batch_si
 
 
 @torch.no_grad()
-def _losses(checkpoint: Checkpoint, split: str, length: int, sequences: int, batch_size: int) -> dict[str, list[float]]:
+def losses_by_position(
+    checkpoint: Checkpoint, split: str, length: int, sequences: int, batch_size: int
+) -> dict[str, list[float]]:
     """Sums by position, in bits, of the RNN's loss and the ceiling, and the numbers of targets."""
     modules, parts = checkpoint.modules, []
     for batch in checkpoint.batches(split, length, sequences, batch_size):

@@ -100,6 +100,7 @@ class RecurrentLanguageModel(nn.Module):
         top_k: int = 0,
         top_p: float = 1.0,
         memory: Tensor | None = None,
+        allowed: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Continue prompts (B, T), T ≥ 1, by `steps` tokens: (B, steps).
@@ -109,6 +110,7 @@ class RecurrentLanguageModel(nn.Module):
             top_k: sample from the k most likely tokens only; 0 for all.
             top_p: sample from the smallest set of tokens whose probability reaches p.
             memory: state before the prompt, (B, K, d); None for m_∅.
+            allowed: whether a token may be generated, (V,); None for all.
             generator: source of randomness.
 
         Raises:
@@ -122,6 +124,8 @@ class RecurrentLanguageModel(nn.Module):
         logits = logits[:, -1]
         output = []
         for _ in range(steps):
+            if allowed is not None:
+                logits = logits.masked_fill(~allowed, -torch.inf)
             token = choose(logits, temperature, top_k, top_p, generator)
             output.append(token)
             logits, memory = self.step(token, memory)
