@@ -20,7 +20,7 @@ def gradient_figure(reports: dict[str, dict[str, Any]]) -> Figure:
         for i, (name, report) in enumerate(reports.items()):
             for method, part in report["gradients"].items():
                 label, style = METHODS[method]
-                panel.plot(part[when]["norm"], style, color=f"C{i}", label=f"{name}, {label}")
+                panel.plot(part[when]["norm"], style, color=f"C{i}", label=f"{name}, loss of {label}")
         panel.set(yscale="log", xlabel="position t", title=title)
     panels[0][0].set_ylabel("‖∂L/∂m_t‖")
     panels[0][1].legend()

@@ -1,6 +1,7 @@
 """What fairseq-smt-diagnose measures of one checkpoint."""
 
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,8 +100,19 @@ def gradients(checkpoint: Checkpoint, batches: list[Batch]) -> dict[str, Any]:
 def _norms(parts: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
     """Norms (B, T) of several batches → their mean by position, and how far that varies."""
     mean = _ratio(*_sum([(norm.double() * real).sum(0) for norm, real in parts], [r.sum(0) for _, r in parts]))
-    least, most = min(mean), max(mean)
-    return {"norm": mean, "max": most, "min": least, "max_over_min": most / least if least > 0 else None}
+    low, high = torch.tensor(mean).quantile(torch.tensor([0.05, 0.95])).tolist()
+    return {
+        "norm": mean,
+        "max": max(mean),
+        "min": min(mean),
+        "max_over_min": _over(max(mean), min(mean)),
+        "percentile_95_over_5": _over(high, low),
+    }
+
+
+def _over(high: float, low: float) -> float | None:
+    """A ratio, None where it is infinite or cannot be told."""
+    return high / low if low > 0 and math.isfinite(high / low) else None
 
 
 def drift(checkpoint: Checkpoint, batches: list[Batch]) -> dict[str, Any]:
