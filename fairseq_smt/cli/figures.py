@@ -23,6 +23,8 @@ def gradient_figure(reports: dict[str, dict[str, Any]]) -> Figure:
                 panel.plot(part[when]["norm"], style, color=f"C{i}", label=f"{name}, loss of {label}")
         panel.set(yscale="log", xlabel="position t", title=title)
     panels[0][0].set_ylabel("‖∂L/∂m_t‖")
+    bottom, top = panels[0][0].get_ylim()
+    panels[0][0].set_ylim(bottom=max(bottom, top * 1e-12))  # what has vanished further would flatten the rest
     panels[0][1].legend()
     return figure
 

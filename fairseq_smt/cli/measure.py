@@ -22,7 +22,7 @@ from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.transitions import labels_of
 from fairseq_smt.criterions.objective import BITS, options_of
 from fairseq_smt.criterions.smt import SmtCriterionConfig
-from fairseq_smt.errors import ConfigurationError
+from fairseq_smt.errors import ConfigurationError, require
 
 logger = logging.getLogger("fairseq_smt.cli.diagnose")
 
@@ -62,14 +62,14 @@ def measure(checkpoint: Checkpoint, split: str, sequences: int, batch_size: int)
         "updates": int(checkpoint.model.num_updates),
         "training_length": checkpoint.length,
         "sequences": sum(len(batch.inputs) for batch in batches),
-        "gradients": gradients(checkpoint, batches),
     }
+    found.report["geometry"], found.geometry = geometry(checkpoint, batches)
+    found.report["gradients"] = gradients(checkpoint, batches)
     if has_teacher:
         found.report["drift"] = drift(checkpoint, batches)
     else:
         logger.info(f"{checkpoint.name} has no teacher: no gradients of SMT, no drift, no labels, no ceiling")
     found.report["loss"] = loss(checkpoint, split, sequences, batch_size)
-    found.report["geometry"], found.geometry = geometry(checkpoint, batches)
     return found
 
 
@@ -100,7 +100,8 @@ def gradients(checkpoint: Checkpoint, batches: list[Batch]) -> dict[str, Any]:
 def _norms(parts: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
     """Norms (B, T) of several batches → their mean by position, and how far that varies."""
     mean = _ratio(*_sum([(norm.double() * real).sum(0) for norm, real in parts], [r.sum(0) for _, r in parts]))
-    low, high = torch.tensor(mean).quantile(torch.tensor([0.05, 0.95])).tolist()
+    shares = torch.tensor([0.05, 0.95], dtype=torch.float64)
+    low, high = torch.tensor(mean, dtype=torch.float64).quantile(shares).tolist()
     return {
         "norm": mean,
         "max": max(mean),
@@ -210,8 +211,17 @@ def geometry(checkpoint: Checkpoint, batches: list[Batch]) -> tuple[dict[str, An
 
 @torch.no_grad()
 def own_memories(checkpoint: Checkpoint, batch: Batch) -> Tensor:
-    """m̂_t of the RNN unrolled from m_∅: (B, T, K, d)."""
-    return checkpoint.model.rnn.unroll(batch.inputs)
+    """m̂_t of the RNN unrolled from m_∅: (B, T, K, d).
+
+    Raises:
+        ConfigurationError: when one is not finite.
+    """
+    memories = checkpoint.model.rnn.unroll(batch.inputs)
+    require(
+        bool(memories.isfinite().all()),
+        f"the memories of {checkpoint.path} are not finite: its training has diverged, name an earlier checkpoint.",
+    )
+    return memories
 
 
 def _rows(parts: list[Tensor], length: int) -> Tensor:

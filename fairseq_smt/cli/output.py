@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,16 @@ def write(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write plain data; a number that is not finite is an error of the caller."""
-    write(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    """Write plain data, with null for a number that is not finite."""
+    write(path, (json.dumps(_finite(content), indent=1, allow_nan=False) + "\n").encode())
+
+
+def _finite(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {name: _finite(value) for name, value in x.items()}
+    if isinstance(x, list):
+        return [_finite(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
 def write_png(path: Path, figure: Figure) -> None:

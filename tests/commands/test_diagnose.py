@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from tests.conftest import TRAIN, fairseq, run
 
@@ -94,9 +95,16 @@ def test_refusals(data, trained, diagnose, tmp_path):
     path = trained / "checkpoint_last.pt"
     (tmp_path / "broken.pt").write_bytes(path.read_bytes()[:1000])
     (tmp_path / "file").touch()
+    state = torch.load(path, weights_only=False)
+    state["model"]["decoder.rnn.initial.weight"][0, 0] = float("inf")
+    torch.save(state, tmp_path / "diverged.pt")
     for flags, sentence in [
         (["--path", tmp_path / "absent.pt"], "absent.pt does not exist"),
         (["--path", tmp_path / "broken.pt"], "broken.pt cannot be read as a checkpoint"),
+        (
+            ["--path", tmp_path / "diverged.pt", "--sequences", 2],
+            "diverged.pt are not finite: its training has diverged",
+        ),
         (["--path", path, "--names", "a", "b"], "--names gives 2 names for 1 checkpoints"),
         (["--path", path, "--names", "a/b"], "leave out '/'"),
         (["--path", path, "--sequences", 0], "--sequences must be positive"),
@@ -116,3 +124,10 @@ def test_names_tell_checkpoints_apart():
     assert names_of(["runs/smt/last.pt", "runs/bptt/last.pt"], None) == ["smt", "bptt"]
     assert names_of(["runs/smt/best.pt", "runs/smt/last.pt"], None) == ["best", "last"]
     assert names_of(["a/smt/last.pt", "b/smt/last.pt"], None) == ["1-smt-last", "2-smt-last"]
+
+
+def test_json_has_null_for_what_is_not_finite(tmp_path):
+    from fairseq_smt.cli.output import write_json
+
+    write_json(tmp_path / "x.json", {"norm": [1.0, float("inf")], "n": 1, "nan": float("nan")})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"norm": [1.0, None], "n": 1, "nan": None}

@@ -38,7 +38,7 @@ def unrolled_gradients(rnn: RecurrentLanguageModel, batch: Batch) -> Tensor:
     """BPTT: ‖∂L/∂m_t‖ for the memories after each input of the RNN unrolled from m_∅.
 
     Returns:
-        (B, T), the norm over K·d in nats per unit of memory; 0 at padding.
+        (B, T) float64, the norm over K·d in nats per unit of memory; 0 at padding.
     """
     with torch.enable_grad():
         memory = rnn.initial(len(batch.inputs)).detach().requires_grad_()  # a graph even if the weights are frozen
@@ -48,7 +48,7 @@ def unrolled_gradients(rnn: RecurrentLanguageModel, batch: Batch) -> Tensor:
             memories.append(memory)
         total, _ = losses.cross_entropy(rnn.readout(torch.stack(memories, dim=1)), batch.targets, batch.asked)
         gradients = torch.autograd.grad(total, memories)
-    return torch.stack([g.float().flatten(1).norm(dim=1) for g in gradients], dim=1)
+    return _norm(torch.stack(gradients, dim=1))
 
 
 def label_gradients(modules: Modules, batch: Batch, labels: Tensor, coefficients: Coefficients) -> Tensor:
@@ -59,7 +59,7 @@ def label_gradients(modules: Modules, batch: Batch, labels: Tensor, coefficients
         coefficients: the SMT objective.
 
     Returns:
-        (B, T), the norm over K·d in nats per unit of memory; 0 at padding.
+        (B, T) float64, the norm over K·d in nats per unit of memory; 0 at padding.
     """
     labels = labels.detach().clone().requires_grad_()
     with torch.enable_grad():
@@ -68,7 +68,12 @@ def label_gradients(modules: Modules, batch: Batch, labels: Tensor, coefficients
         total = total + coefficients.readout_weight * readout
         total = total + _dynamics(modules.rnn, batch, labels, coefficients)
         (gradient,) = torch.autograd.grad(total, labels)
-    return gradient.float().flatten(2).norm(dim=2)
+    return _norm(gradient)
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """(B, T, K, d) → (B, T), in float64: squares of what has vanished over hundreds of steps are no float32."""
+    return gradient.double().flatten(2).norm(dim=2)
 
 
 def _future(modules: Modules, batch: Batch, labels: Tensor, seed: int) -> Tensor:
