@@ -1,6 +1,7 @@
 """How the plugin's errors reach a user of the fairseq commands: as one sentence, not as a traceback."""
 
 import os
+import re
 import sys
 from types import TracebackType
 
@@ -9,11 +10,16 @@ from fairseq_smt.core.errors import ConfigurationError, require
 __all__ = ["ConfigurationError", "require", "install_excepthook"]
 
 
-def find_configuration_error(error: BaseException | None) -> ConfigurationError | None:
-    """The `ConfigurationError` in a chain of exceptions; fairseq wraps what is raised while it loads a checkpoint."""
+def find_sentence(error: BaseException | None) -> str | None:
+    """The sentence of the `ConfigurationError` in a chain of exceptions; None without one.
+
+    fairseq wraps what is raised while it loads a checkpoint; data workers and spawned processes hand over the text of
+    their traceback as a message.
+    """
     while error is not None:
-        if isinstance(error, ConfigurationError):
-            return error
+        told = re.findall(r"^\S*ConfigurationError: (.*)", str(error), re.MULTILINE)
+        if told or isinstance(error, ConfigurationError):
+            return told[-1] if told else str(error)
         error = error.__cause__ or error.__context__
     return None
 
@@ -23,10 +29,11 @@ def install_excepthook() -> None:
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        found = find_configuration_error(error)
-        if found is None or os.environ.get("FAIRSEQ_SMT_TRACEBACK"):
+        sentence = find_sentence(error)
+        if sentence is None or os.environ.get("FAIRSEQ_SMT_TRACEBACK"):
             previous(kind, error, trace)
         else:
-            print(f"{os.path.basename(sys.argv[0])}: error: {found}", file=sys.stderr)
+            print(f"{os.path.basename(sys.argv[0])}: error: {sentence}", file=sys.stderr)
 
     sys.excepthook = hook
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise hydra prints a traceback itself, and no hook is called

@@ -40,7 +40,7 @@ class WindowPredictor(nn.Module):
         self.norm = nn.RMSNorm(width)
         self.out = nn.Linear(width, vocabulary)
 
-    def eligible(self, real: Tensor, targets: Tensor) -> Tensor:
+    def eligible(self, real: Tensor, _: Tensor) -> Tensor:
         """Positions t whose window fits into the real part of the block, or 0 where none does: (B, T)."""
         length = real.sum(1, keepdim=True)
         last = (length - max(self.futures, 1)).clamp(min=0)

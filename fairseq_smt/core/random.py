@@ -39,7 +39,7 @@ def keyed_uniform(seed: int, update: int, stream: int, ids: Tensor, n: int) -> T
     Returns:
         (B, n) float32 on the device of `ids`.
     """
-    key = torch.tensor(seed, dtype=torch.int64, device=ids.device)
+    key = torch.tensor(seed, dtype=torch.int64)
     for part in (update, stream):
         key = _mix(key) ^ part
     rows = _mix(_mix(key) ^ ids)

@@ -61,39 +61,46 @@ class Chunks:
         """Positions of a chunk; no more than there are."""
         return min(self.chunk, self.length)
 
-    def starts(self) -> list[int]:
-        """First positions, ascending; the first is 0."""
+    @property
+    def _first(self) -> int:
+        """Where the first chunk would begin were it a full one; not after 0."""
         offset = self.offset % self.chunk
-        return [0] * (offset > 0 or self.length == 0) + list(range(offset, self.length, self.chunk))
+        return offset - self.chunk if offset else 0
+
+    @property
+    def number(self) -> int:
+        """How many chunks there are, at least one."""
+        return max(1, -(-(self.length - self._first) // self.chunk))
+
+    def starts(self, device: torch.device | None = None) -> Tensor:
+        """First positions, (chunks,), ascending; the first is 0."""
+        return (torch.arange(self.number, device=device) * self.chunk + self._first).clamp(min=0)
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, ...) → (B, chunks, C, ...), repeating the last position where a chunk is shorter than C."""
-        index = torch.tensor(self.starts(), device=x.device)[:, None] + torch.arange(self.size, device=x.device)
+        index = self.starts(x.device)[:, None] + torch.arange(self.size, device=x.device)
         return x[:, index.clamp(max=self.length - 1)]
 
     def join(self, x: Tensor) -> Tensor:
         """(B, chunks, C, ...) → (B, T, ...), the inverse of `split`."""
-        starts = torch.tensor(self.starts(), device=x.device)
         time = torch.arange(self.length, device=x.device)
-        chunk = torch.searchsorted(starts, time, right=True) - 1
-        return x[:, chunk, time - starts[chunk]]
+        chunk = (time - self._first) // self.chunk
+        return x[:, chunk, time - self.starts(x.device)[chunk]]
 
     def before(self, initial: Tensor, memories: Tensor) -> Tensor:
         """The memories that chunks start from: m_∅ (B, K, d), then those of (B, T, K, d) right before each chunk."""
-        previous = torch.tensor(self.starts()[1:], device=memories.device, dtype=torch.long) - 1
+        previous = self.starts(memories.device)[1:] - 1
         return torch.cat((initial[:, None].to(memories.dtype), memories[:, previous]), dim=1)
 
 
-def from_starts(cell: nn.Module, starts: Tensor, inputs: Tensor, chunks: Chunks, detach: int = 0) -> Tensor:
+def from_starts(cell: nn.Module, starts: Tensor, inputs: Tensor, chunks: Chunks) -> Tensor:
     """Run every chunk from its start (B, chunks, K, d), side by side: (B, T, K, d)."""
     pieces = chunks.split(inputs)
-    memories = sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1), detach)
+    memories = sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1))
     return chunks.join(memories.unflatten(0, pieces.shape[:2]))
 
 
-def chunked(
-    cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, chunk: int, offset: int = 0, detach: int = 0
-) -> Tensor:
+def chunked(cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, chunk: int, offset: int = 0) -> Tensor:
     """Restart from the label before every chunk, and from m_∅ at the block's beginning.
 
     Args:
@@ -101,7 +108,6 @@ def chunked(
         labels: m_t of the teacher, (B, T, K, d).
         inputs: `cell.inputs(tokens)`, (B, T, ·).
         chunk, offset: C, and where the chunks lie.
-        detach: as in `sequential`, counted from the beginning of each chunk.
 
     Returns:
         (B, T, K, d); with C ≥ T and offset 0 that of `sequential`.
@@ -109,12 +115,10 @@ def chunked(
     if not inputs.shape[1]:
         return labels[:, :0]
     chunks = Chunks(inputs.shape[1], chunk, offset)
-    return from_starts(cell, chunks.before(initial, labels), inputs, chunks, detach)
+    return from_starts(cell, chunks.before(initial, labels), inputs, chunks)
 
 
-def warm(
-    cell: nn.Module, initial: Tensor, inputs: Tensor, chunk: int, offset: int = 0, passes: int = 1, detach: int = 0
-) -> Tensor:
+def warm(cell: nn.Module, initial: Tensor, inputs: Tensor, chunk: int, offset: int = 0, passes: int = 1) -> Tensor:
     """Restart from the RNN's own memories: those of `passes` earlier passes without gradient, the first all from m_∅.
 
     With as many passes as there are chunks the values are those of `sequential`.
@@ -125,12 +129,12 @@ def warm(
     if not inputs.shape[1]:
         return initial[:, None][:, :0]
     chunks = Chunks(inputs.shape[1], chunk, offset)
-    return from_starts(cell, warm_starts(cell, initial, inputs, chunks, passes), inputs, chunks, detach)
+    return from_starts(cell, warm_starts(cell, initial, inputs, chunks, passes), inputs, chunks)
 
 
 def warm_starts(cell: nn.Module, initial: Tensor, inputs: Tensor, chunks: Chunks, passes: int) -> Tensor:
     """What the chunks of `warm` start from, (B, chunks, K, d): m_∅ (with its gradient) and, detached, own memories."""
-    starts = initial[:, None].expand(-1, len(chunks.starts()), -1, -1)
+    starts = initial[:, None].expand(-1, chunks.number, -1, -1)
     for _ in range(passes):
         with torch.no_grad():
             memories = from_starts(cell, starts, inputs, chunks)

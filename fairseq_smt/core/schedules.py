@@ -1,7 +1,7 @@
 """Schedules: factors and lengths that depend on the update, exact across resume and equal in every process.
 
-`Ramp` and `LengthCurriculum` are pure functions of the update. `WaitingRamp` also depends on a measure; what it
-remembers are three integers, which its caller stores with the model.
+`Ramp` and `LengthCurriculum` are pure functions of the update. `WaitingRamp` and `AdaptiveChunk` also depend on a
+measure; what they remember are three integers, which their caller stores with the model.
 """
 
 from dataclasses import dataclass

@@ -27,6 +27,8 @@ class ChunkedBpttCriterionConfig(FairseqDataclass):
 class ChunkedBpttCriterion(ObjectiveCriterion):
     """Trains the RNN alone; with --chunk as long as the block, as fairseq's `cross_entropy` does (BPTT)."""
 
+    reads_labels = False
+
     def __init__(self, cfg: ChunkedBpttCriterionConfig, task):
         super().__init__(task)
         self.objective = ChunkedBackpropagation(**options_of(ChunkedBackpropagation, cfg), passes=cfg.warm_passes)

@@ -1,5 +1,6 @@
 """Criterion `dmt`: DAgger Memory Training, the RNN on its own memories pulled back onto a frozen teacher's."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, DaggerMemoryTra
 from fairseq_smt.core.schedules import AdaptiveChunk
 from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of
 from fairseq_smt.errors import require
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,7 +37,7 @@ class DmtCriterionConfig(FairseqDataclass):
     chunk_lengths: ChoiceEnum(list(CHUNK_LENGTHS)) = field(
         default="fixed",
         metadata={
-            "help": "--chunk for every update, drawn from 1 to the block's length, or grown from --chunk while the RNN "
+            "help": "--chunk for every update, drawn from 1 to --tokens-per-sample, or grown from --chunk while the RNN "
             "stays near the labels"
         },
     )
@@ -59,8 +62,21 @@ class DmtCriterion(ObjectiveCriterion):
         self.objective = DaggerMemoryTraining(
             **options_of(DaggerMemoryTraining, cfg), passes=cfg.warm_passes, horizon=cfg.tokens_per_sample
         )
+        self._warn_of_unused(cfg)
         self.adaptive = AdaptiveChunk(cfg.chunk, cfg.tokens_per_sample)
         self.scheduled = str(cfg.chunk_lengths) == "adaptive"
+
+    @staticmethod
+    def _warn_of_unused(cfg: DmtCriterionConfig) -> None:
+        rollout, unused = str(cfg.rollout), []
+        if rollout == "sequential":
+            unused += ["chunk", "chunk_lengths"]
+        if rollout != "warm":
+            unused += ["warm_passes"]
+        for name in unused:
+            if getattr(cfg, name) != getattr(DmtCriterionConfig, name):
+                flag = f"--{name.replace('_', '-')}"
+                logger.warning(f"{flag} {getattr(cfg, name)} does nothing with --rollout {rollout}")
 
     def check(self, model) -> None:
         if self.task.label_cache is not None:

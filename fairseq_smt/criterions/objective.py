@@ -71,10 +71,17 @@ class ObjectiveCriterion(FairseqCriterion):
     trained = None
     """That buffer and the update of the last training step."""
 
+    reads_labels = True
+    """Whether the objective is one for `--label-cache`."""
+
     checked = False
 
     @classmethod
     def build_criterion(cls, cfg, task):
+        require(
+            hasattr(task, "batch_of"),
+            f"--criterion {cfg._name} does not work with {type(task).__name__}: add --task smt_lm (or smt_probe).",
+        )
         return cls(cfg, task)
 
     def check(self, model) -> None:
@@ -90,6 +97,10 @@ class ObjectiveCriterion(FairseqCriterion):
 
     def forward(self, model, sample, reduce=True):
         if not self.checked:
+            require(
+                hasattr(model, "rnn"),
+                f"--arch must be one of smt_lm, smt_lm_small, …, the criterion cannot train a {type(model).__name__}.",
+            )
             if self.task.label_cache is not None:
                 check_labels(model, self.task.label_cache)
             self.check(model)

@@ -1,1 +1,1 @@
-"""Data of the project's own: generators of synthetic probes."""
+"""Data: vocabularies of text, checks of binarised data, generators of probes, the label cache."""

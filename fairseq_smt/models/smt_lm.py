@@ -13,6 +13,7 @@ from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
+from fairseq_smt.checkpoints import the_checkpoint
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
 from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
@@ -197,15 +198,15 @@ class SmtLanguageModel(BaseFairseqModel):
     def _check_checkpoint(self, state: dict[str, Any]) -> None:
         own = self.tensors()
         if "vocabulary" not in state or "decoder.rnn.initial.weight" not in state:
-            raise ConfigurationError("the checkpoint is not one of an smt_lm model: name another file.")
+            raise ConfigurationError(f"{the_checkpoint()} is not one of an smt_lm model: name another file.")
         if int(state["vocabulary"]) != int(own["vocabulary"]):
             raise ConfigurationError(
-                "the checkpoint was trained with another dictionary: DATA must hold the dict.txt of its training data "
+                f"{the_checkpoint()} was trained with another dictionary: DATA must hold the dict.txt of its training data "
                 "(for task smt_probe, give the --probe-* flags of its training)."
             )
         if self.teacher is not None and not any(k.startswith("teacher.") for k in state):
             raise ConfigurationError(
-                "the checkpoint has no teacher: add --memory-head none (in scoring and generation, "
+                f"{the_checkpoint()} has no teacher: add --memory-head none (in scoring and generation, "
                 "--model-overrides \"{'memory_head': 'none'}\")."
             )
         different = sorted(own.keys() ^ state.keys()) or sorted(k for k in own if own[k].shape != state[k].shape)
@@ -213,7 +214,7 @@ class SmtLanguageModel(BaseFairseqModel):
             name = different[0]
             shapes = [tuple(s[name].shape) if name in s else "absent" for s in (state, own)]
             raise ConfigurationError(
-                f"the checkpoint is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give "
+                f"{the_checkpoint()} is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give "
                 "the --arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
             )
 

@@ -9,6 +9,7 @@ from omegaconf import II
 
 from fairseq_smt.core.schedules import LengthCurriculum, updates_or_half
 from fairseq_smt.data.label_cache.reader import LabelCache
+from fairseq_smt.errors import ConfigurationError
 
 
 @dataclass
@@ -68,6 +69,22 @@ class ScheduledTask:
             "ntokens": int(lengths.sum()),
             **cached,
         }
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """fairseq's iterator.
+
+        Raises:
+            ConfigurationError: when there is no batch in it.
+        """
+        batches = super().get_batch_iterator(dataset, *args, **kwargs)
+        if len(batches.frozen_batches) == 0:
+            names = [f" of split {name}" for name, loaded in self.datasets.items() if loaded is dataset]
+            blocks, multiple = len(dataset), kwargs.get("required_batch_size_multiple", 1)
+            remedy = "raise --max-tokens, or remove --max-tokens and --skip-invalid-size-inputs-valid-test"
+            if blocks < multiple:
+                remedy = f"add --required-batch-size-multiple 1 (it is {multiple}), or give more data or shorter blocks"
+            raise ConfigurationError(f"the {blocks} blocks{''.join(names)} make no batch: {remedy}.")
+        return batches
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         self.block_length = self.curriculum.length(update_num)

@@ -16,6 +16,7 @@ from fairseq.tokenizer import tokenize_line
 
 from fairseq_smt.core.batch import Batch
 from fairseq_smt.data import vocabulary
+from fairseq_smt.data.binarized import check_binarized
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.generation import PromptGenerator
@@ -47,6 +48,18 @@ class BosAwareDataset(MonolingualDataset):
         dataset = cls.__new__(cls)
         dataset.__dict__.update(plain.__dict__)
         return dataset
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A block, whose tokens are all in the dictionary."""
+        item = super().__getitem__(index)
+        for tokens in (item["source"], item["target"]):
+            least, most = (int(token) for token in tokens.aminmax())
+            require(
+                0 <= least and most < len(self.vocab),
+                f"block {index} of DATA holds symbol {most if least >= 0 else least}, dict.txt has {len(self.vocab)}: "
+                "DATA's .bin is damaged, or its dict.txt is not the one it was made with; make the data anew.",
+            )
+        return item
 
     def _maybe_add_bos(self, source, target):
         first = source[:1].clone()
@@ -109,15 +122,21 @@ class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
 
     @classmethod
     def setup_dictionary(cls, args, **kwargs):
-        if args.data:
-            path = os.path.join(utils.split_paths(args.data)[0], "dict.txt")
-            require(
-                os.path.isfile(path),
-                f"{path} does not exist: DATA must be a folder written by fairseq-preprocess --only-source.",
-            )
-        return super().setup_dictionary(args, **kwargs)
+        if not args.data:
+            return super().setup_dictionary(args, **kwargs)
+        path = os.path.join(utils.split_paths(args.data)[0], "dict.txt")
+        remedy = "DATA must be a folder written by fairseq-preprocess --only-source."
+        require(os.path.isfile(path), f"{path} does not exist: {remedy}")
+        try:
+            found = super().setup_dictionary(args, **kwargs)
+        except Exception as error:
+            raise ConfigurationError(f"{path} is not a dictionary of fairseq, or damaged: {remedy}") from error
+        require(len(found[0]) > found[0].nspecial, f"{path} has no symbols: {remedy}")
+        return found
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs):
+        paths = utils.split_paths(self.args.data)
+        check_binarized(paths[(epoch - 1) % len(paths)], split, combine)
         try:
             super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
         except FileNotFoundError as error:
@@ -128,6 +147,14 @@ class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
         self.datasets[split] = BosAwareDataset.like(self.datasets[split])
         if self.args.label_cache:
             self._join_labels(split, epoch, combine)
+
+    def build_criterion(self, cfg, *args):
+        criterion = super().build_criterion(cfg, *args)
+        require(
+            not self.args.label_cache or getattr(criterion, "reads_labels", False),
+            f"--criterion {cfg._name} has no use for labels: remove --label-cache, or choose criterion smt or dmt.",
+        )
+        return criterion
 
     @property
     def dictionary_fingerprint(self) -> int:

@@ -115,7 +115,7 @@ def test_small_batches_stay_finite(cell, rollout, training, lengths, length):
 
 
 def test_random_chunks_differ_by_update_and_not_by_samples():
-    objective = DaggerMemoryTraining(chunk_lengths="random")
+    objective = DaggerMemoryTraining(chunk_lengths="random", horizon=64)
     drawn = [objective.chunk_at(update, 64) for update in range(200)]
     assert len(set(drawn)) > 100 and {c for c, _ in drawn} <= set(range(1, 65))
     assert all(0 <= offset < chunk for chunk, offset in drawn)

@@ -36,11 +36,12 @@ class DaggerMemoryTraining:
         drift_weight, readout_weight: coefficients.
         rollout: how the RNN runs on its own memories, one of `ROLLOUTS`.
         chunk: C of `chunked` and `warm`, sweeps of `jacobi`.
-        chunk_lengths: `fixed`, or `random`: C drawn from 1..T for every update; `adaptive` is given with each call.
+        chunk_lengths: `fixed`, or `random`: C drawn from 1..horizon for every update; `adaptive` is given with each
+            call.
         passes: passes without gradient of `warm`.
         drift_backprop, ce_backprop: positions (jacobi: sweeps) through which the gradient of the drift and of the
             readout's CE goes; ce_backprop = 0 trains the readout alone.
-        horizon: block length up to which drift is reported.
+        horizon: length of a full block, up to which drift is reported; micro-batches may hold shorter ones.
         seed: of chunk lengths and offsets.
     """
 
@@ -94,11 +95,11 @@ class DaggerMemoryTraining:
         return terms
 
     def chunk_at(self, update: int, length: int, adapted: int | None = None) -> tuple[int, int]:
-        """C (sweeps of jacobi) and offset of an update's chunks in blocks of `length`."""
+        """C (sweeps of jacobi) and offset of an update's chunks; with `sequential` the `length` of the batch's blocks."""
         if self.rollout == "sequential":
             return max(length, 1), 0
         drawn, where = Draws(self.seed, update, torch.zeros(1)).shared("chunk", 2)
-        chunk = adapted or (1 + int(drawn * length) if self.chunk_lengths == "random" else self.chunk)
+        chunk = adapted or (1 + int(drawn * self.horizon) if self.chunk_lengths == "random" else self.chunk)
         return chunk, int(where * chunk)
 
     def _roll(

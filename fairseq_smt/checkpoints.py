@@ -1,0 +1,96 @@
+"""Damaged, foreign and absent checkpoints end in a sentence that names the file, whichever command reads them.
+
+fairseq looks its loading functions up in `checkpoint_utils` at every call; importing this module replaces them.
+"""
+
+import os
+import zipfile
+from typing import Any
+
+from fairseq import checkpoint_utils
+
+from fairseq_smt.errors import ConfigurationError, require
+
+_to_cpu = checkpoint_utils.load_checkpoint_to_cpu
+_into_trainer = checkpoint_utils.load_checkpoint
+_ensemble_and_task = checkpoint_utils.load_model_ensemble_and_task
+
+last_read: str | None = None
+"""Path of the checkpoint that this process read last."""
+
+
+def the_checkpoint() -> str:
+    """How sentences call the checkpoint being loaded; processes that have it from another one do not know its name."""
+    return f"the checkpoint {last_read}" if last_read else "the checkpoint"
+
+
+def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """fairseq's function, after a comparison of every byte with the file's checksums.
+
+    Raises:
+        ConfigurationError: for a file that is absent, damaged, or no checkpoint of fairseq.
+    """
+    global last_read
+    if os.path.basename(path) == "checkpoint_last.pt":
+        remedy = "remove it, or copy an earlier checkpoint of its folder over it"
+    else:
+        remedy = "name another one"
+    try:
+        if zipfile.is_zipfile(path):  # torch does not look at the checksums that it writes
+            with zipfile.ZipFile(path) as file:
+                require(file.testzip() is None, f"{path} is damaged: {remedy}.")
+        state = _to_cpu(path, *args, **kwargs)
+    except ConfigurationError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
+    except Exception as error:
+        raise ConfigurationError(f"{path} is damaged, or no checkpoint of fairseq: {remedy}.") from error
+    require(
+        "model" in state and bool(state.get("cfg") or state.get("args")),
+        f"{path} is no checkpoint of fairseq, it lacks the model or its configuration: {remedy}.",
+    )
+    last_read = path
+    return state
+
+
+def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
+    """fairseq's function for training; a checkpoint that was named must be there.
+
+    Raises:
+        ConfigurationError: for a checkpoint that is absent, or whose criterion, optimizer or trained part is another.
+    """
+    start, restore = cfg.finetune_from_model, cfg.restore_file
+    require(start is None or os.path.isfile(start), f"--finetune-from-model {start} does not exist: name a checkpoint.")
+    require(
+        restore == "checkpoint_last.pt" or os.path.isfile(restore),
+        f"--restore-file {restore} does not exist: name a checkpoint, or leave the flag out to start anew.",
+    )
+    try:
+        return _into_trainer(cfg, trainer, **kwargs)
+    except (AssertionError, ValueError) as error:
+        if "does not match; please reset" not in str(error) and "parameter group" not in str(error):
+            raise
+        raise ConfigurationError(
+            f"{the_checkpoint()} was trained otherwise than this run would be ({error}): give every stage a --save-dir "
+            "of its own, and start it from the one before by --finetune-from-model."
+        ) from error
+
+
+def load_model_ensemble_and_task(*args: Any, **kwargs: Any) -> Any:
+    """fairseq's function for scoring and generation.
+
+    Raises:
+        ConfigurationError: for a checkpoint that is absent.
+    """
+    try:
+        return _ensemble_and_task(*args, **kwargs)
+    except OSError as error:
+        if "Model file not found" not in str(error):
+            raise
+        raise ConfigurationError(f"{error}: name a checkpoint by --path.") from error
+
+
+checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+checkpoint_utils.load_checkpoint = load_checkpoint
+checkpoint_utils.load_model_ensemble_and_task = load_model_ensemble_and_task
