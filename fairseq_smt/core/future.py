@@ -122,7 +122,8 @@ class FarPredictor(nn.Module):
         after = window > t[..., None, None]
         seen = self.embedding(take(tokens, window.clamp(min=0)))
         seen = torch.where(after[..., None], seen, 0).flatten(-2)
-        distance = torch.log1p((s - t[..., None]).float())[..., None]
+        ahead = (s - t[..., None]).clamp(min=0)  # s lies before t where there was no target to draw
+        distance = torch.log1p(ahead.float())[..., None]
         angle = distance * (math.pi * 2.0 ** torch.arange(-3, self.OCTAVES - 3, device=s.device))
         offset = torch.cat((angle.cos(), angle.sin()), dim=-1).to(seen.dtype)
         state = memory.flatten(2)[:, :, None].expand(batch, positions, futures, -1)

@@ -37,8 +37,8 @@ class DmtCriterionConfig(FairseqDataclass):
     chunk_lengths: ChoiceEnum(list(CHUNK_LENGTHS)) = field(
         default="fixed",
         metadata={
-            "help": "--chunk for every update, drawn from 1 to --tokens-per-sample, or grown from --chunk while the RNN "
-            "stays near the labels"
+            "help": "--chunk for every update, drawn from 1 to the length of a block, or grown from --chunk while the "
+            "RNN stays near the labels"
         },
     )
     warm_passes: int = field(default=1, metadata={"help": "passes without gradient of --rollout warm"})

@@ -7,13 +7,13 @@ import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 
+from fairseq_smt.checkpoints import the_checkpoint
 from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
-from fairseq_smt.checkpoints import the_checkpoint
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
 from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
@@ -201,8 +201,8 @@ class SmtLanguageModel(BaseFairseqModel):
             raise ConfigurationError(f"{the_checkpoint()} is not one of an smt_lm model: name another file.")
         if int(state["vocabulary"]) != int(own["vocabulary"]):
             raise ConfigurationError(
-                f"{the_checkpoint()} was trained with another dictionary: DATA must hold the dict.txt of its training data "
-                "(for task smt_probe, give the --probe-* flags of its training)."
+                f"{the_checkpoint()} was trained with another dictionary: DATA must hold the dict.txt of its training "
+                "data (for task smt_probe, give the --probe-* flags of its training)."
             )
         if self.teacher is not None and not any(k.startswith("teacher.") for k in state):
             raise ConfigurationError(
@@ -214,8 +214,8 @@ class SmtLanguageModel(BaseFairseqModel):
             name = different[0]
             shapes = [tuple(s[name].shape) if name in s else "absent" for s in (state, own)]
             raise ConfigurationError(
-                f"{the_checkpoint()} is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): give "
-                "the --arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
+                f"{the_checkpoint()} is of a model of other sizes ({name} is {shapes[0]} there, {shapes[1]} here): "
+                "give the --arch, --cell, --memory-*, --trunk-*, --future* and --readout-hidden it was trained with."
             )
 
 

@@ -95,7 +95,7 @@ class DaggerMemoryTraining:
         return terms
 
     def chunk_at(self, update: int, length: int, adapted: int | None = None) -> tuple[int, int]:
-        """C (sweeps of jacobi) and offset of an update's chunks; with `sequential` the `length` of the batch's blocks."""
+        """C (sweeps of jacobi) and offset of an update's chunks; `sequential` has one, of the batch's `length`."""
         if self.rollout == "sequential":
             return max(length, 1), 0
         drawn, where = Draws(self.seed, update, torch.zeros(1)).shared("chunk", 2)
