@@ -46,10 +46,13 @@ def pursuit(prediction: Tensor, label: Tensor, mask: Tensor, worst: float = 1 / 
     return mean_of(error.sum(), mask.sum()) + mean_of(error.flatten().topk(k).values.sum(), mask.sum().clamp(max=k))
 
 
-def uniformity(tokens: Tensor, temperature: float = 2.0) -> Tensor:
+def uniformity(tokens: Tensor, temperature: float = 2.0, mask: Tensor | None = None) -> Tensor:
     """Uniformity loss log E_{a<b} exp(-2 ‖a - b‖²) over L2-normalised memory tokens (N, d).
 
     Zero when there are fewer than two tokens. The lower the more uniform (Wang and Isola 2020).
+
+    Args:
+        mask: tokens that count, (N,), bool; all of them unless given.
     """
     if tokens.shape[0] < 2:
         return tokens.float().sum() * 0
@@ -58,4 +61,9 @@ def uniformity(tokens: Tensor, temperature: float = 2.0) -> Tensor:
         squared_distance = 2 - 2 * (unit @ unit.T)
     rows, columns = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
     exponent = -temperature * squared_distance[rows, columns]
-    return torch.logsumexp(exponent, dim=0) - torch.log(torch.tensor(float(len(rows)), device=unit.device))
+    if mask is None:
+        return torch.logsumexp(exponent, dim=0) - torch.log(torch.tensor(float(len(rows))))
+    pairs = mask[rows] & mask[columns]
+    number = pairs.sum()
+    exponent = exponent.masked_fill(~pairs & (number > 0), -torch.inf)
+    return (torch.logsumexp(exponent, dim=0) - torch.log(number.clamp(min=1).float())) * (number > 0)

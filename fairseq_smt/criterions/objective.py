@@ -112,8 +112,6 @@ class ObjectiveCriterion(FairseqCriterion):
         batch = self.task.batch_of(sample)
         objective = partial(self.objective, batch=batch, update=update, training=training, **options)
         terms = model(**sample["net_input"], objective=objective)
-        self._check_finite(model, terms)
-
         tokens = int(sample["ntokens"])
         log = {
             "loss": terms.loss.detach() * tokens,
@@ -127,6 +125,9 @@ class ObjectiveCriterion(FairseqCriterion):
             log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
         if not training and self.task.byte_lengths is not None:
             log["scored_bytes"] = (self.task.bytes_of(batch.targets) * batch.scored).sum().float()
+        half = torch.is_autocast_enabled() or next(model.parameters()).dtype == torch.float16
+        if not training and not half:
+            self.check_finite(log)
         return terms.loss * tokens, tokens, log
 
     def observe(self, logging_outputs) -> None:
@@ -140,12 +141,16 @@ class ObjectiveCriterion(FairseqCriterion):
             schedule.copy_(schedule.new_tensor(state))
 
     @staticmethod
-    def _check_finite(model, terms) -> None:
-        """Stop on a loss that is not finite; in fp16 fairseq's loss scaler skips such updates by itself."""
-        fp16 = torch.is_autocast_enabled() or any(p.dtype == torch.float16 for p in model.parameters())
-        if fp16 or torch.isfinite(terms.loss):
+    def check_finite(log: dict[str, Any]) -> None:
+        """Stop on a loss that is not finite, given what `forward` logs; in training the task calls this.
+
+        Raises:
+            ConfigurationError: naming the terms that are not finite.
+        """
+        if math.isfinite(log["loss"]):
             return
-        broken = [name for name, (total, _) in terms.measures.items() if not torch.isfinite(total)]
+        sums = {key.removesuffix("_sum"): value for key, value in log.items() if key.endswith("_sum")}
+        broken = [name for name, value in sums.items() if not math.isfinite(value)]
         raise ConfigurationError(
             f"the loss is not finite ({', '.join(broken) or 'sum of the terms'}): lower --lr, raise warm-up or set "
             "--clip-norm, and restart from the last checkpoint."

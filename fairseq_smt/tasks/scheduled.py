@@ -90,7 +90,14 @@ class ScheduledTask:
         self.block_length = self.curriculum.length(update_num)
         if self.block_length < self.curriculum.full:
             sample = self.truncate(sample, self.block_length)
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
+        loss, sample_size, log = super().train_step(
+            sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
+        )
+        # after the backward pass, so that a device is not waited for between the two; where the loss is scaled (fp16),
+        # fairseq skips updates that are not finite by itself
+        if hasattr(criterion, "check_finite") and getattr(optimizer, "scaler", None) is None:
+            criterion.check_finite(log)
+        return loss, sample_size, log
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         """Log, and hand a training update's reduced measures to the criterion if it wants them (`observe`)."""

@@ -122,6 +122,14 @@ def test_random_chunks_differ_by_update_and_not_by_samples():
     assert drawn == [objective.chunk_at(update, 64) for update in range(200)]
 
 
+@pytest.mark.parametrize("rollout", ["chunked", "warm", "jacobi"])
+def test_random_chunks_do_not_depend_on_the_length_of_the_batch(rollout):
+    objective = DaggerMemoryTraining(rollout=rollout, chunk_lengths="random", horizon=40)
+    drawn = [objective.chunk_at(update, 3) for update in range(99)]
+    assert drawn == [objective.chunk_at(update, 40) for update in range(99)]
+    assert max(chunk for chunk, _ in drawn) > 30
+
+
 def test_a_given_chunk_length_is_used():
     modules, batch = make_modules(), make_batch()
     adaptive = DaggerMemoryTraining(chunk=2, chunk_lengths="adaptive")

@@ -96,6 +96,15 @@ def test_uniformity_closed_forms(tokens, expected):
     assert tokens.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2, 5, 9])
+def test_uniformity_of_masked_in_tokens_equals_that_of_these_alone(kept):
+    tokens, mask = torch.randn(9, 4, requires_grad=True), torch.arange(9) < kept
+    loss, alone = losses.uniformity(tokens, mask=mask), losses.uniformity(tokens[:kept])
+    torch.testing.assert_close(loss, alone)
+    found, expected = (torch.autograd.grad(x, tokens)[0] for x in (loss, alone))
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_losses_are_float32(dtype):
     mask, a, b = MASKS["some"], memories(1, dtype), memories(2, dtype)

@@ -301,3 +301,10 @@ def test_far_draws_every_target_sooner_or_later():
     asked[0, [2, 5, 9]] = True
     s, valid = future.targets_for(torch.tensor([[4]]), asked, draws(1, 400))
     assert valid.all() and set(s.flatten().tolist()) == {5, 9}
+
+
+def test_far_logits_are_finite_where_no_target_lies_ahead():
+    future, tokens = make_future("far", 3), make_tokens(2)
+    t, asked = torch.full((2, 1), 5), torch.zeros(2, T, dtype=torch.bool)
+    s, valid = future.targets_for(t, asked, torch.rand(2, 3))
+    assert not valid.any() and future(torch.randn(2, 1, K, D), tokens, t, s).isfinite().all()

@@ -94,7 +94,8 @@ class SupervisedMemoryTraining:
         terms.loss = self.trunk_weight * trunk + self.future_weight * future + self.readout_weight * readout
 
         label, mask = self._dynamics(modules, batch, transitions, draw, terms, ramp)
-        spread = losses.uniformity(self._draw_tokens(label, mask, draw))
+        tokens, drawn = self._draw_tokens(label, mask, draw)
+        spread = losses.uniformity(tokens, mask=drawn)
         terms.loss = terms.loss + self.uniformity_weight * terms.add_mean("uniformity", spread, mask.sum())
 
         real = transitions.real
@@ -181,12 +182,15 @@ class SupervisedMemoryTraining:
         terms.loss = terms.loss + ramp * loss
         return label, mask
 
-    def _draw_tokens(self, label: Tensor, mask: Tensor, draw: Draws) -> Tensor:
-        """Memory tokens for the uniformity loss, drawn from all sequences, positions and slots: (N, d)."""
+    def _draw_tokens(self, label: Tensor, mask: Tensor, draw: Draws) -> tuple[Tensor, Tensor]:
+        """Memory tokens for the uniformity loss, drawn from all sequences, positions and slots: (N, d).
+
+        Those of real positions come first; which they are is the second result, (N,).
+        """
         keys = draw("uniformity", label.shape[1] * label.shape[2]).view(label.shape[:3])
         keys = keys.masked_fill(~mask[..., None], 2.0).flatten()
-        number = min(self.uniformity_tokens, int(mask.sum()) * label.shape[2])
-        return label.flatten(0, 2)[keys.topk(number, largest=False).indices]
+        drawn = keys.topk(min(self.uniformity_tokens, len(keys)), largest=False)
+        return label.flatten(0, 2)[drawn.indices], drawn.values < 1
 
     @staticmethod
     def _labels_at(modules: Modules, batch: Batch, transitions: Transitions, t: Tensor) -> Tensor:
