@@ -8,6 +8,7 @@ import zipfile
 from typing import Any
 
 from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
 
 from fairseq_smt.errors import ConfigurationError, require
 
@@ -55,15 +56,20 @@ def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, An
 
 
 def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
-    """fairseq's function for training; a checkpoint that was named must be there.
+    """fairseq's function for training; a checkpoint to start from must be there, one to resume from need not.
 
     Raises:
         ConfigurationError: for a checkpoint that is absent, or whose criterion, optimizer or trained part is another.
     """
-    start, restore = cfg.finetune_from_model, cfg.restore_file
-    require(start is None or os.path.isfile(start), f"--finetune-from-model {start} does not exist: name a checkpoint.")
+    start, restore, suffix = cfg.finetune_from_model, cfg.restore_file, trainer.checkpoint_suffix
     require(
-        restore == "checkpoint_last.pt" or os.path.isfile(restore),
+        start is None
+        or PathManager.isfile(start)
+        or PathManager.exists(os.path.join(cfg.save_dir, f"checkpoint_last{suffix}.pt")),
+        f"--finetune-from-model {start} does not exist: name a checkpoint.",
+    )
+    require(
+        os.path.basename(restore) == "checkpoint_last.pt" or PathManager.isfile(restore.replace(".pt", f"{suffix}.pt")),
         f"--restore-file {restore} does not exist: name a checkpoint, or leave the flag out to start anew.",
     )
     try:

@@ -24,19 +24,24 @@ def test_a_damaged_checkpoint_is_left_as_it_is(data, trained, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_the_label_cache_wants_a_checkpoint(data, trained, tmp_path, monkeypatch):
+def test_the_label_cache_wants_a_checkpoint(data, trained, tmp_path):
     labels, path = tmp_path / "labels", tmp_path / "a.pt"
-    for content in (b"hello\n", (trained / "checkpoint_last.pt").read_bytes()[:-1]):
-        path.write_bytes(content)
-        command = ["python", "-m", "fairseq_smt.cli.cache_labels", data, "--path", path, "--label-cache", labels]
-        refused(run(*command, "--cpu", ok=False), f"{path} is damaged, or no checkpoint")
-        assert not labels.exists()
+    path.write_bytes((trained / "checkpoint_last.pt").read_bytes()[:-1])
+    command = ["python", "-m", "fairseq_smt.cli.cache_labels", data, "--path", path, "--label-cache", labels]
+    refused(run(*command, "--cpu", ok=False), f"{path} is damaged, or no checkpoint")
+    assert not labels.exists()
 
 
 @pytest.mark.parametrize("flag", ["--finetune-from-model", "--restore-file"])
 def test_absent_checkpoints(data, tmp_path, flag):
     flags = [flag, tmp_path / "absent.pt", "--save-dir", tmp_path / "save"]
     refused(fairseq("train", data, *SMT, *flags, ok=False), f"{flag} {tmp_path / 'absent.pt'} does not exist")
+
+
+def test_a_run_goes_on_without_the_checkpoint_it_started_from(data, trained, tmp_path):
+    folder = copy_of(trained, tmp_path / "save")
+    flags = ["--finetune-from-model", tmp_path / "absent.pt", "--save-dir", folder, "--max-update", 61]
+    assert "num_updates 61" in fairseq("train", data, *SMT, *flags)
 
 
 def test_absent_checkpoint_for_scoring(data, tmp_path):

@@ -201,6 +201,16 @@ def test_validation_scores_the_readout_at_every_labelled_and_scored_position(hea
     assert terms.measures["rnn_nll"][1] == terms.measures["ceiling_nll"][1] == batch.scored.sum()
 
 
+def test_a_row_of_padding_lends_no_memory_to_another():
+    """The second row would be scored with the memory of the first."""
+    modules, batch = make_modules(), make_batch((0, 10, 7))
+    total, count = SupervisedMemoryTraining()(modules, batch).measures["shuffled_nll"]
+    later = part_of(batch, slice(1, 3))
+    assert 0 < count < SupervisedMemoryTraining()(modules, later).measures["shuffled_nll"][1]
+    other = SupervisedMemoryTraining()(modules, make_batch((0, 10, 7), padding=8)).measures["shuffled_nll"]
+    torch.testing.assert_close((total, count), other)
+
+
 @futures
 @pytest.mark.parametrize("lengths", [(10, 7), (10,), (0, 0)], ids=str)
 def test_measures_have_the_same_names_on_every_update(future, lengths):

@@ -138,7 +138,8 @@ class SupervisedMemoryTraining:
         if measured and len(memory) > 1:
             with torch.no_grad():
                 shuffled = future(memory.roll(1, dims=0), batch.inputs, t, s)
-            terms.add("shuffled_nll", *losses.cross_entropy(shuffled, targets, mask))
+            borrowed = eligible.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
+            terms.add("shuffled_nll", *losses.cross_entropy(shuffled, targets, mask & borrowed))
         else:
             terms.skip("shuffled_nll")
         return terms.add("future_nll", *losses.cross_entropy(logits, targets, mask))
