@@ -8,6 +8,8 @@ from fairseq import checkpoint_utils
 from fairseq.models.ema import EMA
 from fairseq.trainer import Trainer
 
+from fairseq_smt.compat.checkpoints import load_checkpoint_to_cpu
+
 
 class ExactAverage(EMA):
     """fairseq's `EMA`, which copies integer buffers (vocabulary, schedule, fingerprint) instead of averaging them."""
@@ -23,7 +25,7 @@ class ExactAverage(EMA):
 
 def load_with_average(*args, **kwargs) -> dict:
     """`load_checkpoint_to_cpu`; the average of a checkpoint that has none is its model."""
-    state = _load_checkpoint_to_cpu(*args, **kwargs)
+    state = load_checkpoint_to_cpu(*args, **kwargs)
     state["extra_state"].setdefault("ema", state["model"])
     return state
 
@@ -35,10 +37,9 @@ def load_checkpoint(trainer: Trainer, *args, **kwargs):
     try:
         return _load_checkpoint(trainer, *args, **kwargs)
     finally:
-        checkpoint_utils.load_checkpoint_to_cpu = _load_checkpoint_to_cpu
+        checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
-_load_checkpoint_to_cpu = checkpoint_utils.load_checkpoint_to_cpu
 _load_checkpoint = Trainer.load_checkpoint
 Trainer.load_checkpoint = load_checkpoint
 fairseq.models.ema.EMA = ExactAverage

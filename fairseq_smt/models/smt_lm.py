@@ -7,7 +7,7 @@ import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 
-from fairseq_smt.checkpoints import the_checkpoint
+from fairseq_smt.compat.checkpoints import the_checkpoint
 from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.future import build_future

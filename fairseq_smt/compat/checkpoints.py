@@ -4,6 +4,7 @@ fairseq looks its loading functions up in `checkpoint_utils` at every call; impo
 """
 
 import os
+import re
 import zipfile
 from typing import Any
 
@@ -46,6 +47,11 @@ def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, An
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
     except Exception as error:
+        unknown = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
+        if unknown:
+            raise ConfigurationError(
+                f"{path} holds {unknown[1]}, which might run code when it is loaded: {remedy}."
+            ) from error
         raise ConfigurationError(f"{path} is damaged, or no checkpoint of fairseq: {remedy}.") from error
     require(
         "model" in state and bool(state.get("cfg") or state.get("args")),
