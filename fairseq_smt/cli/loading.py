@@ -13,7 +13,7 @@ from fairseq import checkpoint_utils, tasks, utils
 from omegaconf import open_dict
 
 from fairseq_smt.core.batch import Batch, Modules
-from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.errors import require
 from fairseq_smt.models.smt_lm import SmtLanguageModel
 
 
@@ -99,12 +99,7 @@ def load(path: str, name: str, data: str | None, overrides: dict[str, Any], cpu:
     """
     require(Path(path).is_file(), f"the checkpoint {path} does not exist: name one by --path, after DATA.")
     fixed = {"data": data, "label_cache": "", "score_with": "rnn"}
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
-    except Exception as error:
-        raise ConfigurationError(
-            f"{path} cannot be read as a checkpoint ({error}): name one that fairseq-train wrote by --path."
-        ) from error
+    state = checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
     cfg = state.get("cfg")
     require(
         cfg is not None and "memory_head" in cfg.model,

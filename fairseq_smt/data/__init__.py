@@ -1,1 +1,1 @@
-"""Data: vocabularies of text, checks of binarised data, generators of probes, the label cache."""
+"""Data: vocabularies of text, images as symbols, checks of binarised data, generators of probes, the label cache."""

@@ -100,7 +100,7 @@ def test_refusals(data, trained, diagnose, tmp_path):
     torch.save(state, tmp_path / "diverged.pt")
     for flags, sentence in [
         (["--path", tmp_path / "absent.pt"], "absent.pt does not exist"),
-        (["--path", tmp_path / "broken.pt"], "broken.pt cannot be read as a checkpoint"),
+        (["--path", tmp_path / "broken.pt"], "broken.pt is damaged, or no checkpoint of fairseq"),
         (
             ["--path", tmp_path / "diverged.pt", "--sequences", 2],
             "diverged.pt are not finite: its training has diverged",
