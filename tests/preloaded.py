@@ -122,7 +122,7 @@ class Server:
             connection = socket.socket(socket.AF_UNIX)
             try:
                 connection.connect(self.address)
-                connection.settimeout(300)
+                connection.settimeout(900)
                 return connection
             except (FileNotFoundError, ConnectionRefusedError):
                 connection.close()
