@@ -47,6 +47,12 @@ def keyed_uniform(seed: int, update: int, stream: int, ids: Tensor, n: int) -> T
     return _shift(bits, 40).to(torch.float32) / (1 << 24)
 
 
+def row_hash(tokens: Tensor) -> Tensor:
+    """A number in [0, 1) for each row of int64 tokens (B, T), the same wherever the row stands: (B,) float32."""
+    words = _mix(_mix(torch.arange(tokens.shape[1], device=tokens.device)) ^ tokens)
+    return _shift(_mix(words.sum(1)), 40).to(torch.float32) / (1 << 24)
+
+
 def draw_positions(mask: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Draw positions where `mask` holds, stratified: the i-th of n falls into the i-th n-th of the eligible ones.
 
