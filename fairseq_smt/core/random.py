@@ -28,11 +28,11 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def keyed_uniform(seed: int, update: int, stream: int, ids: Tensor, n: int) -> Tensor:
+def keyed_uniform(seed: int, update: int | Tensor, stream: int, ids: Tensor, n: int) -> Tensor:
     """Uniform numbers in [0, 1), one row of `n` per sample id.
 
     Args:
-        seed, update: of the run.
+        seed, update: of the run; a tensor (B,) holds an update per row.
         stream: tells apart independent uses within one update.
         ids: sample ids, (B,), int64.
 

@@ -40,26 +40,27 @@ class Sequences(NamedTuple):
 
 @dataclass
 class Draw:
-    """Random numbers for sequences (B,): they depend on seed, id and attempt alone.
+    """Random numbers for B sequences: they depend on seed, id and attempt alone.
 
     Attributes:
-        attempts: which draws of every id; A · B rows come out, all ids of the first attempt first.
+        ids: (B,).
+        attempt: which draw of its id a sequence is; a tensor (B,) says it for each.
     """
 
     seed: int
     ids: Tensor
-    attempts: range = range(1)
+    attempt: int | Tensor = 0
 
     def uniform(self, stream: int, n: int) -> Tensor:
-        """Numbers in [0, 1), (A · B, n); a longer row begins with the shorter one. `stream` tells uses apart."""
-        return torch.cat([keyed_uniform(self.seed, attempt, stream, self.ids, n) for attempt in self.attempts])
+        """Numbers in [0, 1), (B, n); a longer row begins with the shorter one. `stream` tells uses apart."""
+        return keyed_uniform(self.seed, self.attempt, stream, self.ids, n)
 
     def integers(self, stream: int, low: int, high: int, n: int) -> Tensor:
-        """Integers from low to high - 1, (A · B, n)."""
+        """Integers from low to high - 1, (B, n)."""
         return low + (self.uniform(stream, n) * (high - low)).long()
 
     def permutations(self, stream: int, n: int) -> Tensor:
-        """Permutations of 0..n - 1, (A · B, n)."""
+        """Permutations of 0..n - 1, (B, n)."""
         return self.uniform(stream, n).argsort(1)
 
 
@@ -154,7 +155,8 @@ class Probe(ABC):
             rows = (split_of(found.inputs) != wanted).nonzero()[:, 0]
             if not len(rows):
                 return
-            drawn = self.generate(Draw(self.seed, ids[rows], range(first, first + tries)), self.length)
+            attempts = torch.arange(first, first + tries, device=ids.device).repeat_interleave(len(rows))
+            drawn = self.generate(Draw(self.seed, ids[rows].repeat(tries), attempts), self.length)
             fits = (split_of(drawn.inputs).view(tries, -1) == wanted[rows]).int()
             chosen = fits.argmax(0) * len(rows) + torch.arange(len(rows), device=ids.device)
             for old, new in zip(found, drawn, strict=True):
