@@ -7,7 +7,8 @@ import torch
 import fairseq_smt
 from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import fingerprint
-from fairseq_smt.data.probes import PROBES, probe_dictionary
+from fairseq_smt.data.probe_dataset import probe_dictionary
+from fairseq_smt.data.probes import PROBES
 
 fairseq_smt.register()
 

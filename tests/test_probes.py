@@ -1,10 +1,13 @@
 """Probes as a dataset of fairseq's: fresh training data, fixed validation data, shorter sequences that still ask."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 
-from fairseq_smt.data.probes import PROBES, SPLITS, ProbeDataset, probe_dictionary, probe_sample
+from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe_sample
+from fairseq_smt.data.probes import PROBES, SPLITS
 from fairseq_smt.errors import ConfigurationError
 from fairseq_smt.tasks.smt_probe import SmtProbeConfig, SmtProbeTask
 
@@ -47,16 +50,24 @@ def test_sizes_serve_both_ways_of_batching():
     assert {len(batch) for batch in data.batch_by_size(indices, max_sentences=8)} == {8}
 
 
-def test_a_shorter_sequence_asks_for_the_same_value():
-    data = dataset("train")
-    ids = torch.arange(50)
-    long, short = (probe_sample(data.probe, data.dictionary, ids, length) for length in (12, 5))
-    assert torch.equal(long["target"][:, -1], short["target"][:, -1])
-    tokens = short["net_input"]["src_tokens"]
-    assert tokens.shape == (50, 5) and (tokens == short["target"][:, -1:]).sum(1).eq(1).all()
-    noise = tokens > data.dictionary.index("v7")
-    same = tokens == long["net_input"]["src_tokens"][:, :5]
-    assert same[noise].float().mean() > 0.85  # all but where the longer one has its value
+@pytest.mark.parametrize("name", PROBES)
+def test_a_shorter_sequence_asks_too_and_pads_where_nothing_is_asked(name):
+    probe = PROBES[name](24)
+    dictionary = probe_dictionary(probe)
+    for length in (24, 11, probe.shortest):
+        sample = probe_sample(probe, dictionary, torch.arange(50), length)
+        asked = sample["target"].ne(dictionary.pad())
+        assert asked.shape == (50, length) and asked.any(1).all() and sample["ntokens"] == asked.sum()
+        assert sample["target"][asked].min() >= dictionary.nspecial
+
+
+def test_every_difficulty_is_a_flag():
+    config = SmtProbeConfig(probe="stack", probe_depth=3, probe_values=5, probe_seed=7, curriculum_updates=10)
+    probe = SmtProbeTask(config).probe
+    assert (probe.name, probe.length, probe.seed, probe.values, probe.depth) == ("stack", 128, 7, 5, 3)
+    flags = {f"probe_{name}" for kind in PROBES.values() for name in kind.difficulties()}
+    assert flags == {f"probe_{name}" for name in ("values", "noise", "reverse", "depth", "keys", "modulus")}
+    assert flags <= {f.name for f in fields(SmtProbeConfig)}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +79,9 @@ def test_a_shorter_sequence_asks_for_the_same_value():
         ({"curriculum_start": -1}, "--curriculum-start must not be negative"),
         ({"probe_values": 0}, "--probe-values must be positive"),
         ({"probe_epoch_size": 0}, "--probe-epoch-size must be positive"),
+        ({"probe": "stack", "probe_depth": 0}, "--probe-depth must be positive"),
+        ({"probe": "parity", "tokens_per_sample": 8}, "has 256 sequences of --tokens-per-sample 8, and needs 4096 to"),
+        ({"probe": "arithmetic", "curriculum_start": 4}, "must be at least 5 for --probe arithmetic, not 4"),
         ({"add_bos_token": True}, "remove --add-bos-token"),
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",

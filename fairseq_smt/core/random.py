@@ -28,11 +28,11 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def keyed_uniform(seed: int, update: int, stream: int, ids: Tensor, n: int) -> Tensor:
+def keyed_uniform(seed: int, update: int | Tensor, stream: int, ids: Tensor, n: int) -> Tensor:
     """Uniform numbers in [0, 1), one row of `n` per sample id.
 
     Args:
-        seed, update: of the run.
+        seed, update: of the run; a tensor (B,) holds an update per row.
         stream: tells apart independent uses within one update.
         ids: sample ids, (B,), int64.
 
@@ -45,6 +45,12 @@ def keyed_uniform(seed: int, update: int, stream: int, ids: Tensor, n: int) -> T
     rows = _mix(_mix(key) ^ ids)
     bits = _mix(rows[:, None] ^ torch.arange(n, device=ids.device))
     return _shift(bits, 40).to(torch.float32) / (1 << 24)
+
+
+def row_hash(tokens: Tensor) -> Tensor:
+    """A number in [0, 1) for each row of int64 tokens (B, T), the same wherever the row stands: (B,) float32."""
+    words = _mix(_mix(torch.arange(tokens.shape[1], device=tokens.device)) ^ tokens)
+    return _shift(_mix(words.sum(1)), 40).to(torch.float32) / (1 << 24)
 
 
 def draw_positions(mask: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""Task `smt_probe`: generated sequences that ask for something they held long before. It needs no data."""
+"""Task `smt_probe`: generated sequences that ask for what only a memory can tell. It needs no data."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 
 from fairseq_smt.core.batch import Batch
-from fairseq_smt.data.probes import PROBES, SPLITS, ProbeDataset, probe_dictionary, probe_sample
+from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe_sample
+from fairseq_smt.data.probes import PROBES, SPLITS
+from fairseq_smt.data.probes.probe import best_guess
 from fairseq_smt.errors import require
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
@@ -19,18 +21,34 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class SmtProbeConfig(CurriculumConfig):
-    """The probe, its sizes and its curriculum."""
+class ProbeConfig(CurriculumConfig):
+    """The probe, its length and its curriculum."""
 
     probe: ChoiceEnum(list(PROBES)) = field(default="retrieval", metadata={"help": "which sequences"})
     tokens_per_sample: int = field(default=128, metadata={"help": "T, length of a sequence"})
-    probe_values: int = field(default=8, metadata={"help": "values that can be asked for; chance is one in so many"})
-    probe_noise: int = field(default=8, metadata={"help": "noise symbols"})
     probe_seed: int = field(default=1, metadata={"help": "seed of the sequences"})
     probe_epoch_size: int = field(default=16384, metadata={"help": "sequences per epoch; every epoch has new ones"})
     probe_valid_size: int = field(default=512, metadata={"help": "sequences in each of the splits valid and test"})
     add_bos_token: bool = field(default=False, metadata={"help": "not for probes; fairseq's transformer_lm reads it"})
     max_target_positions: int | None = II("task.tokens_per_sample")  # read by fairseq's language models, no flag
+
+
+def difficulty_flags() -> list[tuple[str, type, Any]]:
+    """--probe-NAME for every NAME that a probe has a field of; probes that have the same one share its flag."""
+    found: dict[str, tuple[type, Any, str]] = {}
+    probes: dict[str, list[str]] = {}
+    for kind in PROBES.values():
+        for name, own in kind.difficulties().items():
+            flag = (own.type, own.default, own.metadata["help"])
+            assert found.setdefault(name, flag) == flag, f"two probes differ about --probe-{name}"
+            probes.setdefault(name, []).append(kind.name)
+    return [
+        (f"probe_{name}", kind, field(default=default, metadata={"help": f"{', '.join(probes[name])}: {what}"}))
+        for name, (kind, default, what) in found.items()
+    ]
+
+
+SmtProbeConfig = make_dataclass("SmtProbeConfig", difficulty_flags(), bases=(ProbeConfig,))
 
 
 @register_task("smt_probe", dataclass=SmtProbeConfig)
@@ -53,7 +71,9 @@ class SmtProbeTask(ScheduledTask, FairseqTask):
         for flag in ("probe_epoch_size", "probe_valid_size"):
             require(getattr(cfg, flag) > 0, f"--{flag.replace('_', '-')} must be positive, not {getattr(cfg, flag)}.")
         kind = PROBES[str(cfg.probe)]
-        self.probe = kind(cfg.tokens_per_sample, cfg.probe_values, cfg.probe_noise, cfg.probe_seed)
+        difficulty = {name: getattr(cfg, f"probe_{name}") for name in kind.difficulties()}
+        self.probe = kind(cfg.tokens_per_sample, cfg.probe_seed, **difficulty)
+        self.probe.check_splits(cfg.probe_valid_size)
         self.set_up_curriculum(cfg, cfg.tokens_per_sample)
         require(
             not cfg.curriculum_start or cfg.curriculum_start >= self.probe.shortest,
@@ -61,7 +81,10 @@ class SmtProbeTask(ScheduledTask, FairseqTask):
             f"not {cfg.curriculum_start}.",
         )
         self.dictionary = probe_dictionary(self.probe)
-        logger.info(f"probe {cfg.probe}: {len(self.dictionary)} types, chance {self.probe.chance:.3f}")
+        logger.info(
+            f"probe {cfg.probe}: {len(self.dictionary)} types, accuracy of guessing {self.probe.chance:.3f} (chance), "
+            f"at best from the current input and its position {best_guess(self.probe):.3f} (no memory)"
+        )
 
     @classmethod
     def setup_task(cls, cfg: SmtProbeConfig, **kwargs) -> "SmtProbeTask":

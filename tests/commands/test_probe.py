@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import torch
 
 from tests.commands.test_training import records
@@ -26,7 +27,7 @@ def validate(folder) -> dict[str, float]:
 def test_smt_logs_the_accuracy_of_teacher_and_rnn(tmp_path):
     best = ["--best-checkpoint-metric", "rnn_accuracy", "--maximize-best-checkpoint-metric"]
     log = train(tmp_path, *SMT, *best, "--max-update", 12, "--curriculum-start", 4, "--curriculum-updates", 8)
-    assert "chance 0.125" in log
+    assert "guessing 0.125 (chance), at best from the current input and its position 0.1" in log
     inner, valid = records(log, "train_inner"), records(log, "valid")
     assert [int(r["block_length"]) for r in inner] == [4, 6, 9, 11, 14, 16, 19, 21, 24, 24, 24, 24]
     assert all("ceiling_accuracy" in r and "dynamics_ramp" in r for r in inner)
@@ -48,14 +49,51 @@ def test_cross_entropy_logs_the_accuracy_of_the_model(tmp_path):
     assert validate(tmp_path)["accuracy"] == float(records(log, "valid")[-1]["valid_accuracy"])
 
 
-def test_fairseqs_own_language_models_learn_a_probe(tmp_path):
+SIZES = {
+    "retrieval": ["--probe-noise", 3],
+    "copy": ["--probe-reverse", "--probe-values", 5],
+    "stack": ["--probe-depth", 3],
+    "keys_values": ["--probe-keys", 9],
+    "arithmetic": ["--probe-modulus", 7],
+    "parity": [],
+}
+"""The probes, at flags that are not the default."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_probe_runs_under_every_criterion(tmp_path, name):
+    probe = ["--probe", name, *SIZES[name], "--probe-epoch-size", 16, "--num-workers", 0]
+    probe += ["--max-update", 2, "--curriculum-start", 5, "--curriculum-updates", 1]
+    rnn = ["--arch", "smt_lm_tiny", "--memory-head", "none", "--no-save"]
+    whole = ["--arch", "smt_lm_tiny", "--future", "window", "--futures", 0]  # targets to the block's end
+    dmt = ["--criterion", "dmt", "--train", "rnn", "--finetune-from-model", tmp_path / "smt/checkpoint_last.pt"]
+    accuracies = {
+        "smt": ("valid_ceiling_accuracy", "valid_rnn_accuracy"),
+        "dmt": ("valid_ceiling_accuracy", "valid_rnn_accuracy"),
+        "chunked_bptt": ("valid_rnn_accuracy",),
+        "cross_entropy": ("valid_accuracy",),
+    }
+    logs = {
+        "smt": train(tmp_path / "smt", *probe, *whole, "--criterion", "smt"),
+        "dmt": train(tmp_path, *probe, *whole, *dmt, "--no-save"),
+        "chunked_bptt": train(tmp_path, *probe, *rnn, "--criterion", "chunked_bptt"),
+        "cross_entropy": train(tmp_path, *probe, *rnn, "--criterion", "cross_entropy"),
+    }
+    for criterion, log in logs.items():
+        assert re.search(rf"probe {name}: \d+ types, accuracy of guessing 0\.\d+ \(chance\)", log)
+        assert [int(r["block_length"]) for r in records(log, "train_inner")] == [5, 24]
+        assert set(accuracies[criterion]) <= set(records(log, "valid")[-1])
+
+
+@pytest.mark.parametrize("name", ["retrieval", "stack"])
+def test_fairseqs_own_language_models_learn_a_probe(tmp_path, name):
     sizes = ["--decoder-embed-dim", 16, "--decoder-layers", 1, "--dropout", 0]
     models = {
         "lstm_lm": ["--decoder-hidden-size", 16, "--decoder-out-embed-dim", 16],
         "transformer_lm": ["--decoder-attention-heads", 2, "--decoder-ffn-embed-dim", 32],
     }
     for arch, flags in models.items():
-        flags = [*sizes, *flags, "--criterion", "cross_entropy", "--max-update", 2, "--no-save"]
+        flags = [*sizes, *flags, "--probe", name, "--criterion", "cross_entropy", "--max-update", 2, "--no-save"]
         assert "valid_accuracy" in train(tmp_path, "--arch", arch, *flags)
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_smt.core.random import draw_positions, keyed_uniform, take
+from fairseq_smt.core.random import draw_positions, keyed_uniform, row_hash, take
 
 IDS = torch.tensor([0, 1, 5, 7, 123456789, 2**40])
 
@@ -99,3 +99,11 @@ def test_take_indexes_rows():
     assert taken.shape == (2, 2, 2, 3)
     for b, i, j in torch.cartesian_prod(*[torch.arange(2)] * 3).tolist():
         assert torch.equal(taken[b, i, j], x[b, positions[b, i, j]])
+
+
+def test_row_hash_depends_on_the_whole_row_and_on_nothing_else():
+    rows = torch.randint(0, 3, (2000, 12), generator=torch.Generator().manual_seed(0)).unique(dim=0)
+    found = row_hash(rows)
+    assert torch.equal(found[[5, 3]], row_hash(rows[[5, 3]])) and len(found.unique()) > 0.99 * len(rows)
+    assert 0 <= found.min() and found.max() < 1 and abs(found.mean() - 0.5) < 0.03
+    assert len({float(row_hash(torch.tensor([r]))) for r in ([1, 2], [2, 1], [1, 2, 0], [0, 1, 2])}) == 4

@@ -1,4 +1,4 @@
-"""The retrieval probe, and the proof that the encoder carries long-range memory."""
+"""The proof that the encoder carries long-range memory, on the retrieval probe."""
 
 import math
 
@@ -10,23 +10,7 @@ from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.schedules import LengthCurriculum, Ramp, WaitingRamp
 from fairseq_smt.core.teacher import build_teacher
-from fairseq_smt.data.retrieval import Retrieval
-
-
-def test_sequences_hold_one_value_and_end_in_the_query():
-    probe = Retrieval(length=16)
-    batch = probe.batch(list(range(50)))
-    is_value = (batch.inputs >= 1) & (batch.inputs <= probe.values)
-    assert is_value.sum(1).eq(1).all() and not is_value[:, -1].any()
-    assert torch.equal(batch.inputs[is_value], batch.targets[:, -1])
-    assert batch.inputs[:, -1].eq(0).all() and batch.asked.sum() == 50
-
-
-def test_sequences_depend_on_seed_and_index_only():
-    one, other = Retrieval(16, seed=1), Retrieval(16, seed=2)
-    assert torch.equal(one.batch([3]).inputs, one.batch([4, 3]).inputs[1:])
-    assert not torch.equal(one.batch([3]).inputs, one.batch([4]).inputs)
-    assert not torch.equal(one.batch([3]).inputs, other.batch([3]).inputs)
+from fairseq_smt.data.probes.retrieval import Retrieval
 
 
 def test_teacher_memory_holds_the_value_after_128_steps():

@@ -1,39 +1,19 @@
-"""The probes by name, and their sequences as a dataset of fairseq's."""
+"""The sequences of a probe as a dataset of fairseq's."""
 
-from typing import Any, Protocol
+import atexit
+import threading
+from typing import Any
 
 import numpy as np
 import torch
 from fairseq.data import Dictionary, FairseqDataset
 from torch import Tensor
 
-from fairseq_smt.core.batch import Batch
-from fairseq_smt.data.retrieval import Retrieval
+from fairseq_smt.data.probes.probe import FIRST_IDS, Probe
 
-
-class Probe(Protocol):
-    """A seeded generator: sequence i is the same in every process and at every call, whatever is generated with it.
-
-    Attributes:
-        length: T.
-        shortest: the least length that makes sense.
-        chance: accuracy of guessing.
-        symbols: names of the probe's tokens, in their order.
-    """
-
-    length: int
-    shortest: int
-    chance: float
-    symbols: list[str]
-
-    def batch(self, indices: list[int] | Tensor, length: int | None = None) -> Batch:
-        """Sequences `indices`, of `length` (T unless given) positions, on the device of `indices`."""
-
-
-PROBES: dict[str, type[Probe]] = {"retrieval": Retrieval}
-"""A new probe is added here."""
-
-SPLITS = ("train", "valid", "test")
+_generating = threading.Lock()
+atexit.register(_generating.acquire)
+"""With --num-workers 0 fairseq loads ahead in a daemon thread, which aborts the process if it ends inside torch."""
 
 
 def probe_dictionary(probe: Probe) -> Dictionary:
@@ -71,7 +51,7 @@ class ProbeDataset(FairseqDataset):
     def __init__(self, probe: Probe, dictionary: Dictionary, size: int, split: str):
         self.probe = probe
         self.dictionary = dictionary
-        self.first = SPLITS.index(split) << 40
+        self.first = FIRST_IDS[split]
         self.fresh = split == "train"
         self.epoch = 1
         self.sizes = np.full(size, probe.length, dtype=np.int64)
@@ -84,7 +64,8 @@ class ProbeDataset(FairseqDataset):
         return self.first + passed + int(index)
 
     def collater(self, samples: list[int]) -> dict[str, Any]:
-        return probe_sample(self.probe, self.dictionary, torch.tensor(samples)) if samples else {}
+        with _generating:
+            return probe_sample(self.probe, self.dictionary, torch.tensor(samples)) if samples else {}
 
     def num_tokens(self, index: int) -> int:
         return self.probe.length
