@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""SMT, DMT and their baselines on probes of memory at equal CPU-seconds. Writes Markdown.
+
+    python benchmarks/probes.py --cases retrieval:64 retrieval:128 --output docs/retrieval.md
+
+Every method, with and without a length curriculum, tries three learning rates at the first length of each probe with
+one seed, and then runs with the best one for every length and seed. Figures are accuracies of the RNN, from its initial
+memory, on 512 sequences not trained on. Runs are kept in --runs; an interrupted study goes on. The learning rates found
+are in RUNS/PROBE-LENGTH/rates.json; a method that has some there is not tuned.
+"""
+
+import argparse
+import statistics
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from report import add_output_flag, emit
+from runs import Runs
+from study import Stage, Study
+
+COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-size-valid 128
+    --optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.01 --clip-norm 1
+    --lr-scheduler tri_stage --phase-ratio (0.02,0.68,0.3) --final-lr-scale 0.05"""
+OURS = "--arch smt_lm_small --memory-width 32 --cell-hidden 128 --trunk-width 64 --future-width 32"
+FAR = "--future far --futures 1 --future-positions 16"
+WINDOW = "--future window --futures 0 --future-positions 4"  # sees the inputs that decide the answer
+PROBES = {
+    "retrieval": f"{FAR} --readout-positions 1 --dynamics-wait-below 2.5",
+    "copy": f"{FAR} --readout-positions 8 --dynamics-wait-below 2.5",
+    "stack": f"{WINDOW} --readout-positions 8 --dynamics-wait-below 2.5",
+    "keys_values": f"{FAR} --readout-positions 8 --dynamics-wait-below 2.5",
+    "arithmetic": f"{WINDOW} --readout-positions 8 --dynamics-wait-below 2.0",
+    "parity": f"{WINDOW} --readout-positions 8 --dynamics-wait-below 0.9",
+}
+"""Flags of the SMT stage: the future predictor, and the bits below which it counts as using the memory."""
+
+SMT = Stage(
+    "smt",
+    f"{OURS} --criterion smt --dynamics-weight 0.05 --pursuit-weight 0.3 --dynamics-ramp-updates 200",
+    (0.002, 0.005, 0.01),
+    "ceiling_accuracy",
+    0.7,
+)
+DMT = Stage(
+    "dmt",
+    f"{OURS} --criterion dmt --train rnn --chunk-lengths adaptive --drift-backprop 1 --ce-backprop 0",
+    (0.001, 0.003, 0.01),
+    "rnn_accuracy",
+    0.3,
+)
+BPTT = Stage("bptt", f"{OURS} --memory-head none --criterion cross_entropy", (0.0005, 0.002, 0.005), "accuracy")
+CHUNKED = Stage(
+    "chunked-bptt", f"{OURS} --memory-head none --criterion chunked_bptt", (0.0005, 0.002, 0.005), "rnn_accuracy"
+)
+LSTM = Stage(
+    "lstm",
+    "--arch lstm_lm --decoder-embed-dim 64 --decoder-hidden-size 128 --decoder-out-embed-dim 128 --decoder-layers 1 "
+    "--dropout 0 --criterion cross_entropy",
+    (0.002, 0.005, 0.01),
+    "accuracy",
+)
+METHODS = {"SMT → DMT": (SMT, DMT), "BPTT": (BPTT,), "chunked BPTT": (CHUNKED,), "LSTM": (LSTM,)}
+
+
+def methods(probe: str, start: int) -> dict[str, tuple[Stage, ...]]:
+    """All methods on a probe, plain and with a curriculum from `start` positions in their first stage."""
+    future = PROBES[probe][: PROBES[probe].index(" --future-positions")]
+    found = {}
+    for name, stages in METHODS.items():
+        if stages[0] is SMT:
+            first = replace(SMT, flags=f"{SMT.flags} {PROBES[probe]}")
+            rest = [replace(stage, flags=f"{stage.flags} {future}") for stage in stages[1:]]
+        else:
+            first, *rest = stages
+        found[name] = (first, *rest)
+        grown = replace(first, name=f"{first.name}-grown", flags=f"{first.flags} --curriculum-start {start}")
+        found[f"{name}, curriculum"] = (grown, *rest)
+    return found
+
+
+@dataclass(frozen=True)
+class Case:
+    """A probe at a length."""
+
+    probe: str
+    length: int
+
+    def __str__(self) -> str:
+        return f"{self.probe}, T = {self.length}"
+
+
+def parse_case(text: str) -> Case:
+    """PROBE:LENGTH."""
+    probe, _, length = text.partition(":")
+    if probe not in PROBES or not length.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not PROBE:LENGTH with a probe of {', '.join(PROBES)}")
+    return Case(probe, int(length))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", type=parse_case, required=True, metavar="PROBE:LENGTH")
+    parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
+    parser.add_argument("--curriculum-start", type=int, default=8, help="positions at which curricula begin")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
+    parser.add_argument("--runs", type=Path, default=Path("runs/probes"), help="where runs are kept")
+    add_output_flag(parser)
+    args = parser.parse_args()
+
+    def study(case: Case) -> Study:
+        common = f"{COMMON} --probe {case.probe} --tokens-per-sample {case.length}"
+        return Study(Runs(args.runs / f"{case.probe}-{case.length}", [], common))
+
+    studies = {case: study(case) for case in args.cases}
+    tuned_at = {case.probe: case for case in reversed(args.cases)}  # the first length of each probe
+    found = {probe: methods(probe, args.curriculum_start) for probe in tuned_at}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        tuning = [(probe, name) for probe in tuned_at for name in found[probe]]
+        tuned = [pool.submit(studies[tuned_at[p]].rates, name, found[p][name], args.budget) for p, name in tuning]
+        rates = {key: run.result() for key, run in zip(tuning, tuned, strict=True)}
+        jobs = [(case, name, seed) for case in args.cases for name in found[case.probe] for seed in args.seeds]
+        runs = [
+            pool.submit(studies[c].final, found[c.probe][name], rates[c.probe, name], args.budget, seed)
+            for c, name, seed in jobs
+        ]
+        names = {job: run.result() for job, run in zip(jobs, runs, strict=True)}
+    lines = [
+        f"`python {' '.join(sys.argv)}`: accuracy after {args.budget:g} CPU-seconds, median (all) of seeds "
+        f"{', '.join(map(str, args.seeds))}.",
+        "",
+        f"| method | {' | '.join(map(str, args.cases))} |",
+        "|---" * (len(args.cases) + 1) + "|",
+    ]
+
+    def shown(case: Case, name: str, stage: int, measure: str) -> str:
+        values = [studies[case].runs.result(names[case, name, seed][stage])[measure] for seed in args.seeds]
+        return f"{statistics.median(values):.2f} ({', '.join(f'{v:.2f}' for v in values)})"
+
+    for name, stages in methods(args.cases[0].probe, args.curriculum_start).items():
+        if len(stages) > 1:
+            for measure, what in (("ceiling_accuracy", "teacher"), ("rnn_accuracy", "RNN after SMT alone")):
+                cells = [shown(case, name, 0, measure) for case in args.cases]
+                lines.append(f"| {name}: {what} | {' | '.join(cells)} |")
+        cells = [shown(case, name, -1, stages[-1].measure) for case in args.cases]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "Learning rates, of every stage:", ""]
+    for probe, case in tuned_at.items():
+        used = [f"{name} {', '.join(f'{rate:g}' for rate in rates[probe, name])}" for name in found[probe]]
+        lines.append(f"- {probe}, chosen at T = {case.length}: {'; '.join(used)}")
+    emit("\n".join(lines) + "\n", args.output)
+
+
+if __name__ == "__main__":
+    main()
