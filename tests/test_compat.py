@@ -1,10 +1,13 @@
 """What the plugin adds to fairseq."""
 
+import queue
+import time
 from importlib.metadata import version
 
 import fairseq  # noqa: F401
 import pytest
 import torch
+from fairseq.data import iterators
 from fairseq.dataclass.configs import EMAConfig
 from fairseq.file_io import PathManager
 from fairseq.models.ema import build_ema
@@ -16,6 +19,7 @@ from tests.test_checkpoint import build as smt_model
 
 fairseq_smt.register()
 from fairseq_smt.compat import versions  # noqa: E402
+from fairseq_smt.compat.threads import PausedConsumer  # noqa: E402
 from fairseq_smt.compat.versions import check  # noqa: E402
 
 
@@ -79,3 +83,25 @@ def test_an_average_hashes_no_teacher_in_a_step(monkeypatch):
     model.teacher_fingerprint.fill_(1)
     monkeypatch.setattr("fairseq_smt.models.smt_lm.fingerprint", lambda teacher: pytest.fail("hashed"))
     average.step(model, 1)
+
+
+def test_a_paused_thread_fetches_nothing_more():
+    fetched, buffer = [], queue.Queue(1)
+    consumer = PausedConsumer(buffer, (fetched.append(i) or i for i in range(100)), None, None)
+    consumer.daemon = True
+    consumer.start()
+    assert [buffer.get() for _ in range(3)] == [0, 1, 2]
+    consumer.pause()
+    before = len(fetched)
+    while not buffer.empty():
+        buffer.get()
+        time.sleep(0.05)
+    assert len(fetched) == before < 100 and consumer.is_alive()
+    consumer.fetching.release()
+    rest = iter(buffer.get, iterators._sentinel)
+    assert list(rest)[-1] == 99
+
+
+def test_fairseq_loads_ahead_by_threads_that_can_be_paused():
+    found = iterators.BufferedIterator(2, [1, 2, 3])
+    assert list(found) == [1, 2, 3] and isinstance(found._consumer, PausedConsumer)

@@ -1,7 +1,5 @@
 """The sequences of a probe as a dataset of fairseq's."""
 
-import atexit
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,10 +8,6 @@ from fairseq.data import Dictionary, FairseqDataset
 from torch import Tensor
 
 from fairseq_smt.data.probes.probe import FIRST_IDS, Probe
-
-_generating = threading.Lock()
-atexit.register(_generating.acquire)
-"""With --num-workers 0 fairseq loads ahead in a daemon thread, which aborts the process if it ends inside torch."""
 
 
 def probe_dictionary(probe: Probe) -> Dictionary:
@@ -64,8 +58,7 @@ class ProbeDataset(FairseqDataset):
         return self.first + passed + int(index)
 
     def collater(self, samples: list[int]) -> dict[str, Any]:
-        with _generating:
-            return probe_sample(self.probe, self.dictionary, torch.tensor(samples)) if samples else {}
+        return probe_sample(self.probe, self.dictionary, torch.tensor(samples)) if samples else {}
 
     def num_tokens(self, index: int) -> int:
         return self.probe.length
