@@ -80,7 +80,7 @@ class ScheduledTask:
         if len(batches.frozen_batches) == 0:
             names = [f" of split {name}" for name, loaded in self.datasets.items() if loaded is dataset]
             blocks, multiple = len(dataset), kwargs.get("required_batch_size_multiple", 1)
-            remedy = "raise --max-tokens, or remove --max-tokens and --skip-invalid-size-inputs-valid-test"
+            remedy = "raise --max-tokens to the length of a block at least"
             if blocks < multiple:
                 remedy = f"add --required-batch-size-multiple 1 (it is {multiple}), or give more data or shorter blocks"
             raise ConfigurationError(f"the {blocks} blocks{''.join(names)} make no batch: {remedy}.")
