@@ -10,13 +10,11 @@ are in RUNS/PROBE-LENGTH/rates.json; a method that has some there is not tuned.
 """
 
 import argparse
-import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from report import add_output_flag, emit
+from report import add_output_flag, add_run_flags, emit, median_of
 from runs import Runs
 from study import Stage, Study
 
@@ -24,17 +22,17 @@ COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-si
     --optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.01 --clip-norm 1
     --lr-scheduler tri_stage --phase-ratio (0.02,0.68,0.3) --final-lr-scale 0.05"""
 OURS = "--arch smt_lm_small --memory-width 32 --cell-hidden 128 --trunk-width 64 --future-width 32"
-FAR = "--future far --futures 1 --future-positions 16"
-WINDOW = "--future window --futures 0 --future-positions 4"  # sees the inputs that decide the answer
+FAR = "--future far --futures 1"
+WINDOW = "--future window --futures 0"  # sees the inputs that decide the answer
 PROBES = {
-    "retrieval": f"{FAR} --readout-positions 1 --dynamics-wait-below 2.5",
-    "copy": f"{FAR} --readout-positions 8 --dynamics-wait-below 2.5",
-    "stack": f"{WINDOW} --readout-positions 8 --dynamics-wait-below 2.5",
-    "keys_values": f"{FAR} --readout-positions 8 --dynamics-wait-below 2.5",
-    "arithmetic": f"{WINDOW} --readout-positions 8 --dynamics-wait-below 2.0",
-    "parity": f"{WINDOW} --readout-positions 8 --dynamics-wait-below 0.9",
+    "retrieval": (FAR, "--future-positions 16 --readout-positions 1 --dynamics-wait-below 2.5"),
+    "copy": (FAR, "--future-positions 16 --readout-positions 8 --dynamics-wait-below 2.5"),
+    "stack": (WINDOW, "--future-positions 4 --readout-positions 8 --dynamics-wait-below 2.5"),
+    "keys_values": (FAR, "--future-positions 16 --readout-positions 8 --dynamics-wait-below 2.5"),
+    "arithmetic": (WINDOW, "--future-positions 4 --readout-positions 8 --dynamics-wait-below 2.0"),
+    "parity": (WINDOW, "--future-positions 4 --readout-positions 8 --dynamics-wait-below 0.9"),
 }
-"""Flags of the SMT stage: the future predictor, and the bits below which it counts as using the memory."""
+"""Flags of the future predictor, and of SMT: the bits to wait for are those below which it uses the memory."""
 
 SMT = Stage(
     "smt",
@@ -66,12 +64,12 @@ METHODS = {"SMT → DMT": (SMT, DMT), "BPTT": (BPTT,), "chunked BPTT": (CHUNKED,
 
 def methods(probe: str, start: int) -> dict[str, tuple[Stage, ...]]:
     """All methods on a probe, plain and with a curriculum from `start` positions in their first stage."""
-    future = PROBES[probe][: PROBES[probe].index(" --future-positions")]
+    future, smt = PROBES[probe]
     found = {}
     for name, stages in METHODS.items():
         if stages[0] is SMT:
-            first = replace(SMT, flags=f"{SMT.flags} {PROBES[probe]}")
-            rest = [replace(stage, flags=f"{stage.flags} {future}") for stage in stages[1:]]
+            first, *rest = (replace(stage, flags=f"{stage.flags} {future}") for stage in stages)
+            first = replace(first, flags=f"{first.flags} {smt}")
         else:
             first, *rest = stages
         found[name] = (first, *rest)
@@ -104,9 +102,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", type=parse_case, required=True, metavar="PROBE:LENGTH")
     parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
     parser.add_argument("--curriculum-start", type=int, default=8, help="positions at which curricula begin")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
-    parser.add_argument("--runs", type=Path, default=Path("runs/probes"), help="where runs are kept")
+    add_run_flags(parser, "runs/probes")
     add_output_flag(parser)
     args = parser.parse_args()
 
@@ -136,8 +132,8 @@ def main() -> None:
     ]
 
     def shown(case: Case, name: str, stage: int, measure: str) -> str:
-        values = [studies[case].runs.result(names[case, name, seed][stage])[measure] for seed in args.seeds]
-        return f"{statistics.median(values):.2f} ({', '.join(f'{v:.2f}' for v in values)})"
+        runs = [studies[case].runs.result(names[case, name, seed][stage]) for seed in args.seeds]
+        return median_of([run[measure] for run in runs], 2)
 
     for name, stages in methods(args.cases[0].probe, args.curriculum_start).items():
         if len(stages) > 1:

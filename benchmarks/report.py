@@ -1,12 +1,25 @@
 """How benchmarks end: Markdown to a file or to stdout."""
 
 import argparse
+import statistics
 from pathlib import Path
 
 
 def add_output_flag(parser: argparse.ArgumentParser) -> None:
     """`--output`."""
     parser.add_argument("--output", type=Path, help="Markdown file; stdout unless given")
+
+
+def add_run_flags(parser: argparse.ArgumentParser, runs: str) -> None:
+    """`--seeds`, `--jobs` and `--runs`, the folder `runs` unless given."""
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
+    parser.add_argument("--runs", type=Path, default=Path(runs), help="where runs are kept")
+
+
+def median_of(values: list[float], digits: int) -> str:
+    """The median, and all values in brackets."""
+    return f"{statistics.median(values):.{digits}f} ({', '.join(f'{v:.{digits}f}' for v in values)})"
 
 
 def emit(text: str, output: Path | None) -> None:

@@ -31,6 +31,7 @@ class Study:
 
     def __init__(self, runs: Runs):
         self.runs = runs
+        self.rates_file = runs.folder / "rates.json"
         self.lock = threading.Lock()
 
     def run(self, before: str, stage: Stage, rate: float, budget: float, seed: int) -> str:
@@ -54,15 +55,16 @@ class Study:
 
     def rates(self, method: str, stages: tuple[Stage, ...], budget: float) -> list[float]:
         """The learning rates that RUNS/rates.json has for a method; tuned, and written there, if it has none."""
-        path = self.runs.folder / "rates.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
+        known = self._known_rates()
         if method not in known:
             tuned = self.tune(stages, budget)
-            with self.lock:
-                known = json.loads(path.read_text()) if path.exists() else {}
-                known[method] = tuned
-                path.write_text(json.dumps(known, indent=1, ensure_ascii=False))
+            with self.lock:  # other methods may have been tuned meanwhile
+                known = self._known_rates() | {method: tuned}
+                self.rates_file.write_text(json.dumps(known, indent=1, ensure_ascii=False))
         return known[method]
+
+    def _known_rates(self) -> dict[str, list[float]]:
+        return json.loads(self.rates_file.read_text()) if self.rates_file.exists() else {}
 
     def final(self, stages: tuple[Stage, ...], rates: list[float], budget: float, seed: int) -> list[str]:
         """The runs of a method's stages."""

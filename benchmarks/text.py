@@ -11,13 +11,12 @@ interrupted study goes on. The learning rates found are in RUNS/rates.json; a me
 """
 
 import argparse
-import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from report import add_output_flag, emit
+from report import add_output_flag, add_run_flags, emit, median_of
 from runs import Runs
 from study import Stage, Study
 
@@ -78,10 +77,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder written by fairseq-preprocess")
     parser.add_argument("--tune", type=float, default=120, help="CPU-seconds of a method for each learning rate")
     parser.add_argument("--budgets", nargs="+", type=float, default=[120, 360], help="CPU-seconds of the final runs")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
-    parser.add_argument("--runs", type=Path, default=Path("runs/text"), help="where runs are kept")
+    add_run_flags(parser, "runs/text")
     add_output_flag(parser)
     args = parser.parse_args()
     if not (args.data / "dict.txt").is_file():
@@ -108,8 +105,7 @@ def main() -> None:
                 rows["after SMT alone (a quarter of the seconds)"] = [test_bits(study.runs, name) for name in stages]
                 rows["ceiling (a quarter of the seconds)"] = [test_bits(study.runs, n, "ceiling") for n in stages]
             for name, values in rows.items():
-                shown = f"{statistics.median(values):.3f} ({', '.join(f'{v:.3f}' for v in values)})"
-                cells.setdefault(name, []).append(shown)
+                cells.setdefault(name, []).append(median_of(values, 3))
         for name, values in cells.items():
             used = ", ".join(f"{rate:g}" for rate in rates.get(name, []))
             lines.append(f"| {name} | {used} | {' | '.join(values)} |")

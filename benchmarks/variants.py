@@ -15,7 +15,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from report import add_output_flag, emit
+from report import add_output_flag, add_run_flags, emit
 from runs import Runs
 
 COMMON = """--task smt_lm --tokens-per-sample 128 --add-bos-token --arch smt_lm_small
@@ -38,13 +38,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder written by fairseq-preprocess")
     parser.add_argument("--cells", nargs="+", default=["mlp", "transformer", "gru"])
     parser.add_argument("--heads", nargs="+", default=["projection"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--lr", type=float, default=0.005)
     parser.add_argument("--dmt-updates", type=int, default=500)
     parser.add_argument("--dmt-lr", type=float, default=0.005)
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
-    parser.add_argument("--runs", type=Path, default=Path("runs/variants"), help="where runs are kept")
+    add_run_flags(parser, "runs/variants")
     add_output_flag(parser)
     args = parser.parse_args()
     if not (args.data / "dict.txt").is_file():

@@ -5,9 +5,9 @@ import re
 import sys
 from types import TracebackType
 
-from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.core.errors import ConfigurationError, require, require_positive
 
-__all__ = ["ConfigurationError", "require", "install_excepthook"]
+__all__ = ["ConfigurationError", "require", "require_positive", "install_excepthook"]
 
 
 def find_sentence(error: BaseException | None) -> str | None:

@@ -27,7 +27,7 @@ from fairseq_smt.cli.loading import Checkpoint, add_checkpoint_flags, load, name
 from fairseq_smt.cli.measure import losses_by_position
 from fairseq_smt.cli.output import write_json, write_png
 from fairseq_smt.data.pixels import PixelFormat
-from fairseq_smt.errors import require
+from fairseq_smt.errors import require, require_positive
 
 
 def grey_levels(tokens: Tensor, form: PixelFormat, first: int) -> np.ndarray:
@@ -107,8 +107,7 @@ def main() -> None:
     args = parse()
     quieten()
     fairseq_smt.register()
-    for flag in ("images", "samples", "scored_images", "batch_size"):
-        require(getattr(args, flag) > 0, f"--{flag.replace('_', '-')} must be positive, not {getattr(args, flag)}.")
+    require_positive(**{flag: getattr(args, flag) for flag in ("images", "samples", "scored_images", "batch_size")})
     require(args.output.suffix == ".png", f"--output {args.output} must end in .png: the JSON stands beside it.")
     form = PixelFormat.load(Path(args.data))
     rows = form.height // 2 if args.shown_rows is None else args.shown_rows

@@ -13,10 +13,7 @@ The splits are cut in the order of the data, the last images for testing, those 
 """
 
 import argparse
-import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.data.folders import replaced_folder
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
 
 
@@ -70,11 +68,7 @@ def write(splits: dict[str, np.ndarray], form: PixelFormat, destdir: str) -> Non
     dictionary = Dictionary()
     for symbol in form.symbols():
         dictionary.add_symbol(symbol)
-    parent = os.path.dirname(os.path.abspath(destdir))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".prepare") as work:
-        folder = Path(work, "bin")
-        folder.mkdir()
+    with replaced_folder(destdir) as folder:
         dictionary.save(str(folder / "dict.txt"))
         form.save(folder)
         for name, levels in splits.items():
@@ -82,9 +76,6 @@ def write(splits: dict[str, np.ndarray], form: PixelFormat, destdir: str) -> Non
             for image in torch.from_numpy(levels + dictionary.nspecial).flatten(1):
                 builder.add_item(image)
             builder.finalize(str(folder / f"{name}.idx"))
-        if os.path.isdir(destdir):
-            shutil.rmtree(destdir)
-        os.replace(folder, destdir)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.data import vocabulary
+from fairseq_smt.data.folders import replaced_folder
 from fairseq_smt.data.vocabulary import SentencepieceVocabulary, Vocabulary
 
 
@@ -104,10 +105,8 @@ def binarize(splits: dict[str, list[str]], destdir: str, kind: str = "character"
         if not any(texts):
             raise SystemExit(f"prepare_text: the {name} split is empty: give more text, or a larger share.")
     words = make_vocabulary(kind, size, splits["train"])
-    parent = os.path.dirname(os.path.abspath(destdir))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".prepare") as work:
-        command = [program, "--only-source", "--destdir", f"{work}/bin", "--workers", "1"]
+    with replaced_folder(destdir) as folder, tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        command = [program, "--only-source", "--destdir", str(folder), "--workers", "1"]
         counts = {}
         for name, texts in splits.items():
             counts[name] = write_symbols(words, texts, Path(work, f"{name}.txt"))
@@ -118,10 +117,7 @@ def binarize(splits: dict[str, list[str]], destdir: str, kind: str = "character"
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"prepare_text: fairseq-preprocess failed:\n{done.stderr[-2000:]}")
-        vocabulary.save(words, Path(work, "bin"), counts)
-        if os.path.isdir(destdir):
-            shutil.rmtree(destdir)
-        os.replace(f"{work}/bin", destdir)
+        vocabulary.save(words, folder, counts)
     for name, count in counts.items():
         print(f"{name}: {count['texts']} texts, {count['symbols']:,} {kind} symbols, {count['bytes']:,} bytes")
     print(f"wrote {destdir}")

@@ -23,6 +23,7 @@ from fairseq.data import MonolingualDataset
 from tqdm import tqdm
 
 import fairseq_smt
+from fairseq_smt.cli.loading import choose_device, given, of_this_model, quieten, read
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec
 from fairseq_smt.data.label_cache.dataset import block_offsets, identity
@@ -31,7 +32,7 @@ from fairseq_smt.data.label_cache.fingerprint import data_files, full_fingerprin
 from fairseq_smt.data.label_cache.manifest import Manifest, blocks_per_chunk, hexadecimal, shard_blocks
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.data.label_cache.writer import ShardWriter
-from fairseq_smt.errors import require
+from fairseq_smt.errors import require, require_positive
 
 logger = logging.getLogger("fairseq_smt.cli.cache_labels")
 
@@ -58,17 +59,15 @@ def main(argv: list[str] | None = None) -> None:
         ConfigurationError: for whatever the user can put right.
     """
     args = parser().parse_args(argv)
-    for name, level in (("fairseq", logging.WARNING), ("fairseq_smt", logging.INFO)):
-        logging.getLogger(name).setLevel(level)
+    quieten()
     fairseq_smt.register()
     codec.check_dtype(args.dtype)
-    require(args.num_shards > 0, f"--num-shards must be positive, not {args.num_shards}.")
+    require_positive(num_shards=args.num_shards)
     require(
         0 <= args.shard_id < args.num_shards,
         f"--shard-id must be 0 to {args.num_shards - 1} with --num-shards {args.num_shards}, not {args.shard_id}.",
     )
-    for flag in ("max_tokens", "chunk_positions"):
-        require(getattr(args, flag) > 0, f"--{flag.replace('_', '-')} must be positive, not {getattr(args, flag)}.")
+    require_positive(max_tokens=args.max_tokens, chunk_positions=args.chunk_positions)
     teacher, about_teacher, task = load_teacher(args)
     parts = [
         describe(task, split, folder, combine, about_teacher)
@@ -78,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.verify:
         verify(args.label_cache, parts, progress=not args.no_progress)
         return
-    device = torch.device("cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
+    device = choose_device(args.cpu)
     plans = [plan(part, args) for part in parts]
     check_space(args.label_cache, plans)
     teacher.to(device)
@@ -115,12 +114,10 @@ def parser() -> argparse.ArgumentParser:
 def load_teacher(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str, Any], Any]:
     """The teacher in float32, what the manifest says of it, and the checkpoint's task on DATA."""
     require(Path(args.path).is_file(), f"the checkpoint {args.path} does not exist: name one by --path.")
-    overrides = {flag: getattr(args, flag) for flag in BLOCK_FLAGS if getattr(args, flag) is not None}
-    overrides |= {"data": args.data, "label_cache": "", "score_with": "rnn"}
-    state = checkpoint_utils.load_checkpoint_to_cpu(args.path, overrides)
+    state = read(args.path, args.data, given(args, BLOCK_FLAGS))
     cfg = state["cfg"]
     require(
-        cfg is not None and "memory_head" in cfg.model and cfg.task._name == "smt_lm",
+        of_this_model(cfg) and cfg.task._name == "smt_lm",
         f"{args.path} is not a checkpoint of model and task smt_lm: labels are cached for those only.",
     )
     require(

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 import fairseq_smt
 from fairseq_smt.cli import figures
-from fairseq_smt.cli.loading import add_checkpoint_flags, load, names_of, quieten
+from fairseq_smt.cli.loading import add_checkpoint_flags, given, load, names_of, quieten
 from fairseq_smt.cli.measure import Measured, measure
 from fairseq_smt.cli.output import write_json, write_png
-from fairseq_smt.errors import require
+from fairseq_smt.errors import require_positive
 
 logger = logging.getLogger("fairseq_smt.cli.diagnose")
 
@@ -36,10 +36,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     quieten()
     fairseq_smt.register()
-    for flag in ("sequences", "batch_size", "tokens_per_sample"):
-        value = getattr(args, flag)
-        require(value is None or value > 0, f"--{flag.replace('_', '-')} must be positive, not {value}.")
-    overrides = {flag: getattr(args, flag) for flag in BLOCK_FLAGS if getattr(args, flag) is not None}
+    overrides = given(args, BLOCK_FLAGS)
+    require_positive(sequences=args.sequences, batch_size=args.batch_size)
+    require_positive(**{flag: overrides[flag] for flag in ("tokens_per_sample",) if flag in overrides})
     measured = []
     for path, name in zip(args.path, names_of(args.path, args.names), strict=True):
         checkpoint = load(path, name, args.data, overrides, args.cpu)

@@ -98,11 +98,10 @@ def load(path: str, name: str, data: str | None, overrides: dict[str, Any], cpu:
         ConfigurationError: for what is no such checkpoint, or not one that fits DATA.
     """
     require(Path(path).is_file(), f"the checkpoint {path} does not exist: name one by --path, after DATA.")
-    fixed = {"data": data, "label_cache": "", "score_with": "rnn"}
-    state = checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
-    cfg = state.get("cfg")
+    state = read(path, data, overrides)
+    cfg = state["cfg"]
     require(
-        cfg is not None and "memory_head" in cfg.model,
+        of_this_model(cfg),
         f"{path} is not a checkpoint of model smt_lm: name another one by --path.",
     )
     require(
@@ -110,8 +109,29 @@ def load(path: str, name: str, data: str | None, overrides: dict[str, Any], cpu:
         f"{path} was trained on data of its own: give DATA, the folder written by fairseq-preprocess.",
     )
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([path], state=state)
-    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    device = choose_device(cpu)
     return Checkpoint(name, path, cfg, prepare(models[0], device), task, device)
+
+
+def read(path: str, data: str | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's contents, its config changed to DATA, no label cache, the RNN's scores, and `overrides`."""
+    fixed = {"data": data, "label_cache": "", "score_with": "rnn"}
+    return checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
+
+
+def of_this_model(cfg: Any) -> bool:
+    """Whether a checkpoint's config is one of model `smt_lm`."""
+    return cfg is not None and "memory_head" in cfg.model
+
+
+def choose_device(cpu: bool) -> torch.device:
+    """CUDA where there is some, unless --cpu was given."""
+    return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+
+
+def given(args: argparse.Namespace, flags: tuple[str, ...]) -> dict[str, Any]:
+    """Those of some flags that the user gave."""
+    return {flag: getattr(args, flag) for flag in flags if getattr(args, flag) is not None}
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Decoding loss: sum of -log p(target) in nats over the masked-in entries, and their number.
+def negative_log_likelihood(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """-log p(target) in nats, zero where `mask` is False: (...).
 
     Args:
         logits: (..., V).
@@ -15,7 +15,12 @@ def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor
     """
     safe = targets.masked_fill(~mask, 0)
     nll = F.cross_entropy(logits.float().flatten(0, -2), safe.flatten(), reduction="none")
-    return (nll * mask.flatten()).sum(), mask.sum()
+    return nll.view_as(mask) * mask
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Decoding loss: the sum of `negative_log_likelihood` over the masked-in entries, and their number."""
+    return negative_log_likelihood(logits, targets, mask).sum(), mask.sum()
 
 
 def mean_of(total: Tensor, count: Tensor) -> Tensor:

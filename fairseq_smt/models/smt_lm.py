@@ -87,7 +87,6 @@ class SmtLanguageModel(BaseFairseqModel):
         vocabulary = len(dictionary)
         self.num_updates = 0
         self.has_objective = False
-        self.trains_teacher = False
         self.supported_targets = {"future"}
         rnn = RecurrentLanguageModel(
             vocabulary,
@@ -127,6 +126,7 @@ class SmtLanguageModel(BaseFairseqModel):
             cfg.score_with == "rnn" or self.teacher is not None,
             "--score-with teacher needs a teacher: remove --memory-head none.",
         )
+        self.trains_teacher = self.teacher is not None and str(cfg.train_part) == "all"
         self.decoder = (
             RecurrentDecoder(dictionary, rnn)
             if cfg.score_with == "rnn"
@@ -140,7 +140,6 @@ class SmtLanguageModel(BaseFairseqModel):
 
     def _freeze(self, train: str) -> None:
         if train == "all":
-            self.trains_teacher = self.teacher is not None
             return
         self.requires_grad_(False)
         part = self.decoder.rnn if train == "rnn" else self.decoder.rnn.readout

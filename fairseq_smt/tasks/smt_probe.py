@@ -14,7 +14,7 @@ from fairseq_smt.core.batch import Batch
 from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe_sample
 from fairseq_smt.data.probes import PROBES, SPLITS
 from fairseq_smt.data.probes.probe import best_guess
-from fairseq_smt.errors import require
+from fairseq_smt.errors import require, require_positive
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,7 @@ class SmtProbeTask(ScheduledTask, FairseqTask):
     def __init__(self, cfg: SmtProbeConfig):
         super().__init__(cfg)
         require(not cfg.add_bos_token, "a probe's sequences begin with their first token: remove --add-bos-token.")
-        for flag in ("probe_epoch_size", "probe_valid_size"):
-            require(getattr(cfg, flag) > 0, f"--{flag.replace('_', '-')} must be positive, not {getattr(cfg, flag)}.")
+        require_positive(probe_epoch_size=cfg.probe_epoch_size, probe_valid_size=cfg.probe_valid_size)
         kind = PROBES[str(cfg.probe)]
         difficulty = {name: getattr(cfg, f"probe_{name}") for name in kind.difficulties()}
         self.probe = kind(cfg.tokens_per_sample, cfg.probe_seed, **difficulty)

@@ -12,20 +12,8 @@ SMALLEST = {
 }
 """Pairs of a stage and a backend; all with --stress."""
 
-EPOCHS = [
-    "--train-subset",
-    "valid",
-    "--valid-subset",
-    "test",
-    "--batch-size",
-    24,
-    "--max-update",
-    8,
-    "--clip-norm",
-    0,
-    "--validate-interval",
-    2,
-]
+EPOCHS = ["--train-subset", "valid", "--valid-subset", "test", "--validate-interval", 2]
+EPOCHS += ["--batch-size", 24, "--max-update", 8, "--clip-norm", 0]
 """Epochs of an odd number of batches, the last one smaller: at their end the second process has nothing to do."""
 
 

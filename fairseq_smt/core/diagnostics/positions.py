@@ -42,6 +42,4 @@ def loss_by_position(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Ten
     Returns:
         the sum in nats and the number of targets: (T,) each.
     """
-    logarithms = logits.float().log_softmax(-1)
-    nll = -logarithms.gather(-1, targets.masked_fill(~mask, 0)[..., None])[..., 0]
-    return (nll * mask).sum(0), mask.sum(0)
+    return losses.negative_log_likelihood(logits, targets, mask).sum(0), mask.sum(0)

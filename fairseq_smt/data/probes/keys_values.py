@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from fairseq_smt.core.errors import require
-from fairseq_smt.data.probes.probe import Draw, Probe, Sequences, difficulty
+from fairseq_smt.data.probes.probe import Draw, Sequences, ValueProbe, difficulty
 
 
 @dataclass
-class KeysValues(Probe):
+class KeysValues(ValueProbe):
     """Token 0 is the mark before the queries, repeated to fill the length; then come the keys and the values.
 
     There are (T - 1) // 3 pairs of different keys; a shorter draw has the first of them.
     """
 
-    values: int = difficulty(8, "values that can be asked for; chance is one in so many")
     keys: int = difficulty(16, "keys to choose from; all pairs of a sequence have different ones")
 
     name = "keys_values"
@@ -40,10 +39,6 @@ class KeysValues(Probe):
     @property
     def symbols(self) -> list[str]:
         return ["=", *(f"k{i}" for i in range(self.keys)), *(f"v{i}" for i in range(self.values))]
-
-    @property
-    def chance(self) -> float:
-        return 1 / self.values
 
     @property
     def instances(self) -> int:

@@ -167,6 +167,21 @@ class Probe(ABC):
         )
 
 
+@dataclass
+class ValueProbe(Probe):
+    """A probe whose answers are values, each as likely as any other.
+
+    Attributes:
+        values: how many there are.
+    """
+
+    values: int = difficulty(8, "values that can be asked for; chance is one in so many")
+
+    @property
+    def chance(self) -> float:
+        return 1 / self.values
+
+
 def split_of(inputs: Tensor) -> Tensor:
     """Index in `SPLITS` of the split that sequences (B, T) belong to: (B,)."""
     share = row_hash(inputs) * HELD_OUT

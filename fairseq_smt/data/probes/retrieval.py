@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import torch
 
-from fairseq_smt.data.probes.probe import Draw, Probe, Sequences, difficulty
+from fairseq_smt.data.probes.probe import Draw, Sequences, ValueProbe, difficulty
 
 
 @dataclass
-class Retrieval(Probe):
+class Retrieval(ValueProbe):
     """Token 0 is the query, then come the values and the noise.
 
     A shorter draw has the same value and a prefix of the same noise, and the query at its own end.
     """
 
-    values: int = difficulty(8, "values that can be asked for; chance is one in so many")
     noise: int = difficulty(8, "noise symbols")
 
     name = "retrieval"
@@ -26,10 +25,6 @@ class Retrieval(Probe):
     @property
     def symbols(self) -> list[str]:
         return ["?", *(f"v{i}" for i in range(self.values)), *(f"n{i}" for i in range(self.noise))]
-
-    @property
-    def chance(self) -> float:
-        return 1 / self.values
 
     @property
     def instances(self) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from fairseq_smt.data.probes.probe import Draw, Probe, Sequences, difficulty
+from fairseq_smt.data.probes.probe import Draw, Sequences, ValueProbe, difficulty
 
 
 @dataclass
-class Stack(Probe):
+class Stack(ValueProbe):
     """Token 0 pops, the others are values that are pushed.
 
     Push and pop are equally likely; an empty stack is pushed on, a full one popped, and the last operation pops if it
@@ -19,7 +19,6 @@ class Stack(Probe):
     for its last operation.
     """
 
-    values: int = difficulty(8, "values that can be asked for; chance is one in so many")
     depth: int = difficulty(4, "values that the stack can hold")
 
     name = "stack"
@@ -28,10 +27,6 @@ class Stack(Probe):
     @property
     def symbols(self) -> list[str]:
         return ["pop", *(f"v{i}" for i in range(self.values))]
-
-    @property
-    def chance(self) -> float:
-        return 1 / self.values
 
     @property
     def instances(self) -> int:

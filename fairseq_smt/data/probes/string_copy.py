@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import torch
 
-from fairseq_smt.data.probes.probe import Draw, Probe, Sequences, difficulty
+from fairseq_smt.data.probes.probe import Draw, Sequences, ValueProbe, difficulty
 
 
 @dataclass
-class StringCopy(Probe):
+class StringCopy(ValueProbe):
     """Token 0 is the query, 1 the mark between string and queries, which an even length has twice; then the values.
 
     The string has (T - 1) // 2 symbols; that of a shorter draw is a prefix of it.
     """
 
-    values: int = difficulty(8, "values that can be asked for; chance is one in so many")
     reverse: bool = difficulty(False, "ask for the string backwards")
 
     name = "copy"
@@ -26,10 +25,6 @@ class StringCopy(Probe):
     @property
     def symbols(self) -> list[str]:
         return ["?", "=", *(f"v{i}" for i in range(self.values))]
-
-    @property
-    def chance(self) -> float:
-        return 1 / self.values
 
     @property
     def instances(self) -> int:
