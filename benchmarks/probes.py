@@ -3,16 +3,17 @@
 
     python benchmarks/probes.py --cases retrieval:64 retrieval:128 --output docs/retrieval.md
 
-Every method, with and without a length curriculum, tries three learning rates at the first length of each probe with
-one seed, and then runs with the best one for every length and seed. Figures are accuracies of the RNN, from its initial
-memory, on 512 sequences not trained on. Runs are kept in --runs; an interrupted study goes on. The learning rates found
-are in RUNS/PROBE-LENGTH/rates.json; a method that has some there is not tuned.
+Every method tries three learning rates at the first length of each probe, with a length curriculum and one seed, and
+then runs with the best one for every length and seed, with and without a curriculum. Figures are accuracies of the RNN,
+from its initial memory, on 512 sequences not trained on. Runs are kept in --runs; an interrupted study goes on. The
+learning rates found are in RUNS/PROBE-LENGTH/rates.json; a method that has some there is not tuned.
 """
 
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 
 from report import add_output_flag, add_run_flags, emit, median_of
 from runs import Runs
@@ -62,20 +63,17 @@ LSTM = Stage(
 METHODS = {"SMT → DMT": (SMT, DMT), "BPTT": (BPTT,), "chunked BPTT": (CHUNKED,), "LSTM": (LSTM,)}
 
 
-def methods(probe: str, start: int) -> dict[str, tuple[Stage, ...]]:
-    """All methods on a probe, plain and with a curriculum from `start` positions in their first stage."""
-    future, smt = PROBES[probe]
-    found = {}
-    for name, stages in METHODS.items():
-        if stages[0] is SMT:
-            first, *rest = (replace(stage, flags=f"{stage.flags} {future}") for stage in stages)
-            first = replace(first, flags=f"{first.flags} {smt}")
-        else:
-            first, *rest = stages
-        found[name] = (first, *rest)
-        grown = replace(first, name=f"{first.name}-grown", flags=f"{first.flags} --curriculum-start {start}")
-        found[f"{name}, curriculum"] = (grown, *rest)
-    return found
+def stages_of(method: str, probe: str, start: int | None) -> tuple[Stage, ...]:
+    """The stages of a method on a probe; its first one has a curriculum from `start` positions, if given."""
+    stages = METHODS[method]
+    if stages[0] is SMT:
+        future, smt = PROBES[probe]
+        stages = tuple(replace(stage, flags=f"{stage.flags} {future}") for stage in stages)
+        stages = (replace(stages[0], flags=f"{stages[0].flags} {smt}"), *stages[1:])
+    if start is None:
+        return stages
+    first, *rest = stages
+    return (replace(first, name=f"{first.name}-grown", flags=f"{first.flags} --curriculum-start {start}"), *rest)
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,7 @@ def parse_case(text: str) -> Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", type=parse_case, required=True, metavar="PROBE:LENGTH")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
     parser.add_argument("--curriculum-start", type=int, default=8, help="positions at which curricula begin")
     add_run_flags(parser, "runs/probes")
@@ -112,17 +111,26 @@ def main() -> None:
 
     studies = {case: study(case) for case in args.cases}
     tuned_at = {case.probe: case for case in reversed(args.cases)}  # the first length of each probe
-    found = {probe: methods(probe, args.curriculum_start) for probe in tuned_at}
+    starts = {"": None, ", curriculum": args.curriculum_start}
+
+    def tune(probe: str, method: str) -> list[float]:
+        stages = stages_of(method, probe, args.curriculum_start)
+        return studies[tuned_at[probe]].rates(method, stages, args.budget)
+
+    def final(case: Case, method: str, kind: str, seed: int) -> list[str]:
+        stages = stages_of(method, case.probe, starts[kind])
+        return studies[case].final(stages, rates[case.probe, method], args.budget, seed)
+
     with ThreadPoolExecutor(args.jobs) as pool:
-        tuning = [(probe, name) for probe in tuned_at for name in found[probe]]
-        tuned = [pool.submit(studies[tuned_at[p]].rates, name, found[p][name], args.budget) for p, name in tuning]
-        rates = {key: run.result() for key, run in zip(tuning, tuned, strict=True)}
-        jobs = [(case, name, seed) for case in args.cases for name in found[case.probe] for seed in args.seeds]
-        runs = [
-            pool.submit(studies[c].final, found[c.probe][name], rates[c.probe, name], args.budget, seed)
-            for c, name, seed in jobs
-        ]
-        names = {job: run.result() for job, run in zip(jobs, runs, strict=True)}
+        tuned = {key: pool.submit(tune, *key) for key in product(tuned_at, args.methods)}
+        rates = {key: run.result() for key, run in tuned.items()}
+        runs = {job: pool.submit(final, *job) for job in product(args.cases, args.methods, starts, args.seeds)}
+        names = {job: run.result() for job, run in runs.items()}
+
+    def shown(case: Case, method: str, kind: str, stage: int, measure: str) -> str:
+        runs = [studies[case].runs.result(names[case, method, kind, seed][stage]) for seed in args.seeds]
+        return median_of([run[measure] for run in runs], 2)
+
     lines = [
         f"`python {' '.join(sys.argv)}`: accuracy after {args.budget:g} CPU-seconds, median (all) of seeds "
         f"{', '.join(map(str, args.seeds))}.",
@@ -130,21 +138,16 @@ def main() -> None:
         f"| method | {' | '.join(map(str, args.cases))} |",
         "|---" * (len(args.cases) + 1) + "|",
     ]
-
-    def shown(case: Case, name: str, stage: int, measure: str) -> str:
-        runs = [studies[case].runs.result(names[case, name, seed][stage]) for seed in args.seeds]
-        return median_of([run[measure] for run in runs], 2)
-
-    for name, stages in methods(args.cases[0].probe, args.curriculum_start).items():
-        if len(stages) > 1:
-            for measure, what in (("ceiling_accuracy", "teacher"), ("rnn_accuracy", "RNN after SMT alone")):
-                cells = [shown(case, name, 0, measure) for case in args.cases]
-                lines.append(f"| {name}: {what} | {' | '.join(cells)} |")
-        cells = [shown(case, name, -1, stages[-1].measure) for case in args.cases]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for method, kind in product(args.methods, starts):
+        rows = [("", -1, METHODS[method][-1].measure)]
+        if METHODS[method][0] is SMT:
+            rows = [(": teacher", 0, "ceiling_accuracy"), (": RNN after SMT alone", 0, "rnn_accuracy"), *rows]
+        for what, stage, measure in rows:
+            cells = [shown(case, method, kind, stage, measure) for case in args.cases]
+            lines.append(f"| {method}{kind}{what} | {' | '.join(cells)} |")
     lines += ["", "Learning rates, of every stage:", ""]
     for probe, case in tuned_at.items():
-        used = [f"{name} {', '.join(f'{rate:g}' for rate in rates[probe, name])}" for name in found[probe]]
+        used = [f"{name} {', '.join(f'{rate:g}' for rate in rates[probe, name])}" for name in args.methods]
         lines.append(f"- {probe}, chosen at T = {case.length}: {'; '.join(used)}")
     emit("\n".join(lines) + "\n", args.output)
 

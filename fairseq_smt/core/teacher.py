@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.heads import CAUSAL_HEADS
 from fairseq_smt.core.layers import Block, rotary_table
-from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.random import take
 from fairseq_smt.core.window import WindowTeacher
 
@@ -48,44 +48,6 @@ class Trunk(nn.Module):
         return self.norm(x)
 
 
-class ProjectionHead(nn.Module):
-    """m_t = RMS(W h_t), a matrix of K·d rows: the cheapest head."""
-
-    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, **_: int):
-        super().__init__()
-        self.shape = (memory_tokens, memory_width)
-        self.projection = nn.Linear(trunk_width, memory_tokens * memory_width)
-
-    def forward(self, trunk: Trunk, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) → labels (B, T, K, d), hidden states (B, T, D)."""
-        hidden = trunk(tokens)
-        return normalize_memory(self.projection(hidden).unflatten(-1, self.shape)), hidden
-
-
-class RegistersHead(nn.Module):
-    """K registers per position join the trunk's last layers and read, each by its own queries, what lies up to t.
-
-    A register starts from its token's state plus a learned vector, goes through the trunk's own layers, and becomes a
-    memory token by a projection that all registers share.
-    """
-
-    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, *, layers: int, register_layers: int):
-        super().__init__()
-        require(
-            1 <= register_layers <= layers,
-            f"--register-layers {register_layers} does not fit: it must be 1 to --trunk-layers {layers}.",
-        )
-        self.layers = register_layers
-        self.registers = nn.Parameter(torch.randn(memory_tokens, trunk_width) * 0.1)
-        self.projection = nn.Linear(trunk_width, memory_width)
-
-    def forward(self, trunk: Trunk, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) → labels (B, T, K, d), hidden states (B, T, D)."""
-        states = trunk(tokens, self.registers, self.layers)
-        return normalize_memory(self.projection(states[:, :, 1:])), states[:, :, 0]
-
-
-CAUSAL_HEADS = {"projection": ProjectionHead, "registers": RegistersHead}
 HEADS = [*CAUSAL_HEADS, "window"]
 
 

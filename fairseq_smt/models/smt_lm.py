@@ -36,7 +36,8 @@ class SmtLanguageModelConfig(FairseqDataclass):
         default="projection",
         metadata={
             "help": "how the teacher makes memories: by a projection of its trunk's states; by registers that join the "
-            "trunk's last layers; by an encoder over one window per memory (the paper's); none: the RNN alone"
+            "trunk's last layers; by a gated scan over its trunk's states, which leaves alone what it does not write; "
+            "by an encoder over one window per memory (the paper's); none: the RNN alone"
         },
     )
     trunk_width: int = field(default=128, metadata={"help": "D, width of the teacher's trunk or window encoder"})
