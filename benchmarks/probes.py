@@ -22,33 +22,42 @@ from study import Stage, Study
 COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-size-valid 128
     --optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.01 --clip-norm 1
     --lr-scheduler tri_stage --phase-ratio (0.02,0.68,0.3) --final-lr-scale 0.05"""
-OURS = "--arch smt_lm_small --memory-width 32 --cell-hidden 128 --trunk-width 64 --future-width 32"
+OURS = "--arch smt_lm_small --memory-width 32 --cell-hidden 128 --trunk-width 64 --trunk-layers 1 --future-width 32"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What SMT → DMT needs to know about a probe: flags, and which share of the seconds SMT has."""
+
+    future: str
+    smt: str
+    dmt: str
+    share: float
+
+
 FAR = "--future far --futures 1"
 WINDOW = "--future window --futures 0"  # sees the inputs that decide the answer
+MANY = "--batch-size 32 --future-weight 2 --readout-positions 8"
+ADAPTIVE = "--chunk-lengths adaptive --drift-backprop 1 --ce-backprop 0"
+THROUGH = "--chunk 16 --drift-backprop 16 --ce-backprop 16 --batch-size 32"
 PROBES = {
-    "retrieval": (FAR, "--future-positions 16 --readout-positions 1 --dynamics-wait-below 2.5"),
-    "copy": (FAR, "--future-positions 16 --readout-positions 8 --dynamics-wait-below 2.5"),
-    "stack": (WINDOW, "--future-positions 4 --readout-positions 8 --dynamics-wait-below 2.5"),
-    "keys_values": (FAR, "--future-positions 16 --readout-positions 8 --dynamics-wait-below 2.5"),
-    "arithmetic": (WINDOW, "--future-positions 4 --readout-positions 8 --dynamics-wait-below 2.0"),
-    "parity": (WINDOW, "--future-positions 4 --readout-positions 8 --dynamics-wait-below 0.9"),
+    "retrieval": Recipe(FAR, "--future-positions 16 --readout-positions 1 --dynamics-wait-below 2.5", ADAPTIVE, 0.7),
+    "copy": Recipe(FAR, f"--future-positions 16 {MANY} --dynamics-wait-below 2.5", THROUGH, 0.5),
+    "stack": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 2.5", f"{THROUGH} --drift-weight 0.1", 0.4),
+    "keys_values": Recipe(FAR, f"--future-positions 16 {MANY} --dynamics-wait-below 2.5", THROUGH, 0.5),
+    "arithmetic": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 2.0", f"{THROUGH} --drift-weight 0.1", 0.4),
+    "parity": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 0.9", f"{THROUGH} --drift-weight 0.1", 0.4),
 }
-"""Flags of the future predictor, and of SMT: the bits to wait for are those below which it uses the memory."""
+"""The bits that the dynamics loss waits for are those below which the future predictor uses the memory."""
 
 SMT = Stage(
     "smt",
-    f"{OURS} --criterion smt --dynamics-weight 0.05 --pursuit-weight 0.3 --dynamics-ramp-updates 200",
+    f"{OURS} --memory-head scan --criterion smt --dynamics-weight 0.05 --pursuit-weight 0.3 "
+    "--dynamics-ramp-updates 200",
     (0.002, 0.005, 0.01),
-    "ceiling_accuracy",
-    0.7,
+    "future_nll",
 )
-DMT = Stage(
-    "dmt",
-    f"{OURS} --criterion dmt --train rnn --chunk-lengths adaptive --drift-backprop 1 --ce-backprop 0",
-    (0.001, 0.003, 0.01),
-    "rnn_accuracy",
-    0.3,
-)
+DMT = Stage("dmt", f"{OURS} --memory-head scan --criterion dmt --train rnn", (0.001, 0.003, 0.01), "rnn_accuracy")
 BPTT = Stage("bptt", f"{OURS} --memory-head none --criterion cross_entropy", (0.0005, 0.002, 0.005), "accuracy")
 CHUNKED = Stage(
     "chunked-bptt", f"{OURS} --memory-head none --criterion chunked_bptt", (0.0005, 0.002, 0.005), "rnn_accuracy"
@@ -67,9 +76,9 @@ def stages_of(method: str, probe: str, start: int | None) -> tuple[Stage, ...]:
     """The stages of a method on a probe; its first one has a curriculum from `start` positions, if given."""
     stages = METHODS[method]
     if stages[0] is SMT:
-        future, smt = PROBES[probe]
-        stages = tuple(replace(stage, flags=f"{stage.flags} {future}") for stage in stages)
-        stages = (replace(stages[0], flags=f"{stages[0].flags} {smt}"), *stages[1:])
+        recipe = PROBES[probe]
+        smt = replace(SMT, flags=f"{SMT.flags} {recipe.future} {recipe.smt}", share=recipe.share)
+        stages = (smt, replace(DMT, flags=f"{DMT.flags} {recipe.future} {recipe.dmt}", share=1 - recipe.share))
     if start is None:
         return stages
     first, *rest = stages

@@ -80,7 +80,7 @@ class WindowPredictor(nn.Module):
 
 
 class FarPredictor(nn.Module):
-    """Gated MLP over m_t, the inputs x_{s-7}..x_s that lie after t, and the offset s - t, for any s ≥ t with a target.
+    """Gated MLP over m_t, the inputs x_{s-7}..x_s that lie after t, s and s - t, for any s ≥ t with a target.
 
     It costs nothing for targets hundreds of positions away, but does not see the inputs between t and s - 8: it suits
     tasks whose answer the memory and the last inputs decide.
@@ -91,13 +91,14 @@ class FarPredictor(nn.Module):
 
     WINDOW = 8
     OCTAVES = 6
+    PERIODS = 7
 
     def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, futures: int):
         super().__init__()
         require(futures > 0, f"--futures must be positive with --future far, got {futures}.")
         self.futures = futures
         self.embedding = nn.Embedding(vocabulary, width)
-        features = memory_tokens * memory_width + self.WINDOW * width + 2 * self.OCTAVES
+        features = memory_tokens * memory_width + self.WINDOW * width + 2 * self.OCTAVES + 4 * self.PERIODS
         self.gate = nn.Linear(features, 4 * width)
         self.value = nn.Linear(features, 4 * width)
         self.out = nn.Linear(4 * width, vocabulary)
@@ -123,11 +124,13 @@ class FarPredictor(nn.Module):
         seen = self.embedding(take(tokens, window.clamp(min=0)))
         seen = torch.where(after[..., None], seen, 0).flatten(-2)
         ahead = (s - t[..., None]).clamp(min=0)  # s lies before t where there was no target to draw
-        distance = torch.log1p(ahead.float())[..., None]
-        angle = distance * (math.pi * 2.0 ** torch.arange(-3, self.OCTAVES - 3, device=s.device))
-        offset = torch.cat((angle.cos(), angle.sin()), dim=-1).to(seen.dtype)
+        distance = torch.log1p(ahead.float())[..., None] * (2.0 ** torch.arange(-4, self.OCTAVES - 4, device=s.device))
+        period = 2.0 ** torch.arange(1, self.PERIODS + 1, device=s.device)
+        turns = torch.cat((distance, s[..., None] / period, ahead[..., None] / period), dim=-1)
+        angle = 2 * math.pi * turns
+        place = torch.cat((angle.cos(), angle.sin()), dim=-1).to(seen.dtype)
         state = memory.flatten(2)[:, :, None].expand(batch, positions, futures, -1)
-        features = torch.cat((state.to(seen.dtype), seen, offset), dim=-1)
+        features = torch.cat((state.to(seen.dtype), seen, place), dim=-1)
         return self.out(gelu(self.gate(features)) * self.value(features))
 
 
