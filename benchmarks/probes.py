@@ -11,12 +11,17 @@ learning rates found are in RUNS/PROBE-LENGTH/rates.json; a method that has some
 
 import argparse
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 from report import add_output_flag, add_run_flags, emit, median_of
-from runs import Runs
+from runs import Runs, kept
+from scoring import logits_of
 from study import Stage, Study
 
 COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-size-valid 128
@@ -69,6 +74,7 @@ LSTM = Stage(
     (0.002, 0.005, 0.01),
     "accuracy",
 )
+KINDS = ("", ", curriculum")
 METHODS = {"SMT → DMT": (SMT, DMT), "BPTT": (BPTT,), "chunked BPTT": (CHUNKED,), "LSTM": (LSTM,)}
 
 
@@ -104,11 +110,35 @@ def parse_case(text: str) -> Case:
     return Case(probe, int(length))
 
 
+def accuracy_at(checkpoint: Path, length: int, overrides: dict[str, Any]) -> float:
+    """Share of the targets of the validation sequences that a model gets right at another length."""
+    correct = asked = 0
+    for sample, logits in logits_of(checkpoint, "valid", overrides | {"tokens_per_sample": length}):
+        scored = sample["target"] != 1  # fairseq's padding
+        correct += int(((logits.argmax(-1) == sample["target"]) & scored).sum())
+        asked += int(scored.sum())
+    return correct / asked
+
+
+def table(args: argparse.Namespace, title: str, cell: Callable[[Case, str, str, int, str], str]) -> list[str]:
+    """A row for every method and kind, and for the stages of SMT → DMT; `cell` is given a stage and its measure."""
+    lines = [f"| {title} | {' | '.join(map(str, args.cases))} |", "|---" * (len(args.cases) + 1) + "|"]
+    for method, kind in product(args.methods, KINDS):
+        rows = [("", -1, METHODS[method][-1].measure)]
+        if METHODS[method][0] is SMT:
+            rows = [(": teacher", 0, "ceiling_accuracy"), (": RNN after SMT alone", 0, "rnn_accuracy"), *rows]
+        for what, stage, measure in rows:
+            cells = [cell(case, method, kind, stage, measure) for case in args.cases]
+            lines.append(f"| {method}{kind}{what} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", type=parse_case, required=True, metavar="PROBE:LENGTH")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
+    parser.add_argument("--longer", nargs="+", type=int, default=[], metavar="N", help="also score at N × the length")
     parser.add_argument("--curriculum-start", type=int, default=8, help="positions at which curricula begin")
     add_run_flags(parser, "runs/probes")
     add_output_flag(parser)
@@ -120,40 +150,42 @@ def main() -> None:
 
     studies = {case: study(case) for case in args.cases}
     tuned_at = {case.probe: case for case in reversed(args.cases)}  # the first length of each probe
-    starts = {"": None, ", curriculum": args.curriculum_start}
 
     def tune(probe: str, method: str) -> list[float]:
         stages = stages_of(method, probe, args.curriculum_start)
         return studies[tuned_at[probe]].rates(method, stages, args.budget)
 
     def final(case: Case, method: str, kind: str, seed: int) -> list[str]:
-        stages = stages_of(method, case.probe, starts[kind])
+        stages = stages_of(method, case.probe, args.curriculum_start if kind else None)
         return studies[case].final(stages, rates[case.probe, method], args.budget, seed)
 
     with ThreadPoolExecutor(args.jobs) as pool:
         tuned = {key: pool.submit(tune, *key) for key in product(tuned_at, args.methods)}
         rates = {key: run.result() for key, run in tuned.items()}
-        runs = {job: pool.submit(final, *job) for job in product(args.cases, args.methods, starts, args.seeds)}
+        runs = {job: pool.submit(final, *job) for job in product(args.cases, args.methods, KINDS, args.seeds)}
         names = {job: run.result() for job, run in runs.items()}
 
-    def shown(case: Case, method: str, kind: str, stage: int, measure: str) -> str:
+    def measured(case: Case, method: str, kind: str, stage: int, measure: str) -> str:
         runs = [studies[case].runs.result(names[case, method, kind, seed][stage]) for seed in args.seeds]
         return median_of([run[measure] for run in runs], 2)
+
+    def at_times(times: int, case: Case, method: str, kind: str, stage: int, measure: str) -> str:
+        overrides = {"score_with": "teacher"} if measure == "ceiling_accuracy" else {}
+        found = []
+        for seed in args.seeds:
+            path = studies[case].runs.checkpoint(names[case, method, kind, seed][stage])
+            score = path.with_name(f"{measure}-times-{times}.json")
+            found.append(kept(score, lambda p=path: accuracy_at(p, times * case.length, overrides)))
+        return median_of(found, 2)
 
     lines = [
         f"`python {' '.join(sys.argv)}`: accuracy after {args.budget:g} CPU-seconds, median (all) of seeds "
         f"{', '.join(map(str, args.seeds))}.",
         "",
-        f"| method | {' | '.join(map(str, args.cases))} |",
-        "|---" * (len(args.cases) + 1) + "|",
+        *table(args, "method", measured),
     ]
-    for method, kind in product(args.methods, starts):
-        rows = [("", -1, METHODS[method][-1].measure)]
-        if METHODS[method][0] is SMT:
-            rows = [(": teacher", 0, "ceiling_accuracy"), (": RNN after SMT alone", 0, "rnn_accuracy"), *rows]
-        for what, stage, measure in rows:
-            cells = [shown(case, method, kind, stage, measure) for case in args.cases]
-            lines.append(f"| {method}{kind}{what} | {' | '.join(cells)} |")
+    for times in args.longer:
+        lines += ["", *table(args, f"{times} times the length trained on", partial(at_times, times))]
     lines += ["", "Learning rates, of every stage:", ""]
     for probe, case in tuned_at.items():
         used = [f"{name} {', '.join(f'{rate:g}' for rate in rates[probe, name])}" for name in args.methods]

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +41,15 @@ def cpu_seconds(command: list[str], log: Path) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What a JSON file holds; what `make` returns, written there, if it does not exist."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(make(), indent=1))
+        os.replace(partial, path)
+    return json.loads(path.read_text())
+
+
 @dataclass
 class Runs:
     """Runs in one folder. Everything is keyed by the name given; a finished run is read, not repeated."""
@@ -60,10 +70,7 @@ class Runs:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 print(f"run {name}", file=sys.stderr, flush=True)
-                partial = path.with_suffix(".partial")
-                partial.write_text(json.dumps(make(path.parent), indent=1))
-                os.replace(partial, path)
-        return self.result(name)
+            return kept(path, lambda: make(path.parent))
 
     def result(self, name: str) -> dict:
         """What a finished run measured."""
