@@ -19,6 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from plots import accuracy_plot
 from report import add_output_flag, add_run_flags, emit, median_of
 from runs import Runs, kept
 from scoring import logits_of
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
     parser.add_argument("--longer", nargs="+", type=int, default=[], metavar="N", help="also score at N × the length")
     parser.add_argument("--curriculum-start", type=int, default=8, help="positions at which curricula begin")
+    parser.add_argument("--figure", type=Path, help="PNG of the accuracies")
     add_run_flags(parser, "runs/probes")
     add_output_flag(parser)
     args = parser.parse_args()
@@ -165,9 +167,8 @@ def main() -> None:
         runs = {job: pool.submit(final, *job) for job in product(args.cases, args.methods, KINDS, args.seeds)}
         names = {job: run.result() for job, run in runs.items()}
 
-    def measured(case: Case, method: str, kind: str, stage: int, measure: str) -> str:
-        runs = [studies[case].runs.result(names[case, method, kind, seed][stage]) for seed in args.seeds]
-        return median_of([run[measure] for run in runs], 2)
+    def results(case: Case, method: str, kind: str, stage: int, measure: str) -> list[float]:
+        return [studies[case].runs.result(names[case, method, kind, seed][stage])[measure] for seed in args.seeds]
 
     def at_times(times: int, case: Case, method: str, kind: str, stage: int, measure: str) -> str:
         overrides = {"score_with": "teacher"} if measure == "ceiling_accuracy" else {}
@@ -182,7 +183,7 @@ def main() -> None:
         f"`python {' '.join(sys.argv)}`: accuracy after {args.budget:g} CPU-seconds, median (all) of seeds "
         f"{', '.join(map(str, args.seeds))}.",
         "",
-        *table(args, "method", measured),
+        *table(args, "method", lambda *cell: median_of(results(*cell), 2)),
     ]
     for times in args.longer:
         lines += ["", *table(args, f"{times} times the length trained on", partial(at_times, times))]
@@ -191,6 +192,13 @@ def main() -> None:
         used = [f"{name} {', '.join(f'{rate:g}' for rate in rates[probe, name])}" for name in args.methods]
         lines.append(f"- {probe}, chosen at T = {case.length}: {'; '.join(used)}")
     emit("\n".join(lines) + "\n", args.output)
+    if args.figure:
+        shown = {
+            f"{method}{kind}": [results(case, method, kind, -1, METHODS[method][-1].measure) for case in args.cases]
+            for method, kind in product(args.methods, KINDS)
+        }
+        accuracy_plot(args.figure, [str(case) for case in args.cases], shown)
+        print(f"wrote {args.figure}")
 
 
 if __name__ == "__main__":
