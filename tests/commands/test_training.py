@@ -82,7 +82,7 @@ def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tm
     fairseq("eval-lm", data, *BLOCKS, "--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test", "--cpu")
 
 
-@pytest.mark.parametrize("head, cell", [("registers", "gru"), ("window", "transformer")])
+@pytest.mark.parametrize("head, cell", [("registers", "gru"), ("scan", "mlp"), ("window", "transformer")])
 def test_every_head_trains_and_scores(data, tmp_path, head, cell):
     blocks = ("--tokens-per-sample", 8, "--memory-head", head, "--cell", cell)
     assert len(losses(data, tmp_path, "--max-update", 3, *blocks)) == 3
