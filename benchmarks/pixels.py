@@ -84,7 +84,7 @@ def main() -> None:
     args = parser.parse_args()
     form = PixelFormat.load(args.data)
     found = methods(form)
-    study = Study(Runs(args.runs, [str(args.data)], f"{COMMON} --tokens-per-sample {form.pixels}"))
+    study = Study(Runs(args.runs, [str(args.data)], f"{COMMON} --tokens-per-sample {form.pixels}", args.gpu))
     with ThreadPoolExecutor(args.jobs) as pool:
         rates = dict(zip(found, pool.map(lambda m: study.rates(m, found[m], args.budget), found), strict=True))
         jobs = list(product(found, args.seeds))

@@ -148,7 +148,7 @@ def main() -> None:
 
     def study(case: Case) -> Study:
         common = f"{COMMON} --probe {case.probe} --tokens-per-sample {case.length}"
-        return Study(Runs(args.runs / f"{case.probe}-{case.length}", [], common))
+        return Study(Runs(args.runs / f"{case.probe}-{case.length}", [], common, args.gpu))
 
     studies = {case: study(case) for case in args.cases}
     tuned_at = {case.probe: case for case in reversed(args.cases)}  # the first length of each probe

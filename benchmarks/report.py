@@ -11,9 +11,10 @@ def add_output_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_flags(parser: argparse.ArgumentParser, runs: str) -> None:
-    """`--seeds`, `--jobs` and `--runs`, the folder `runs` unless given."""
+    """`--seeds`, `--jobs`, `--gpu` and `--runs`, the folder `runs` unless given."""
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
+    parser.add_argument("--gpu", action="store_true", help="train on the GPU; budgets are then seconds, with --jobs 1")
     parser.add_argument("--runs", type=Path, default=Path(runs), help="where runs are kept")
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,20 +26,23 @@ def program(name: str) -> str:
     return found
 
 
-def cpu_seconds(command: list[str], log: Path) -> float:
-    """Run a command on one thread with its output in `log`; the CPU time that it took.
+def seconds_of(command: list[str], log: Path, gpu: bool = False) -> float:
+    """Run a command with its output in `log`; the CPU time that it took on one thread, or with `gpu` the time.
 
     Raises:
         SystemExit: when it fails, with the end of its output.
     """
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
+    if not gpu:
+        environment["OMP_NUM_THREADS"] = "1"
+    started = time.monotonic()
     with open(log, "w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"a run failed; see {log}:\n{log.read_text()[-1500:]}")
-    return usage.ru_utime + usage.ru_stime
+    return time.monotonic() - started if gpu else usage.ru_utime + usage.ru_stime
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:
@@ -61,6 +65,9 @@ class Runs:
     common: str
     """Flags of every run: task, blocks, sizes, optimiser."""
 
+    gpu: bool = False
+    """Train on the GPU and count seconds; else on the CPU, and CPU-seconds of one thread."""
+
     locks: defaultdict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
     """One per name: of two threads that want the same run, the second waits for the first."""
 
@@ -76,20 +83,25 @@ class Runs:
         """What a finished run measured."""
         return json.loads((self.folder / name / "result.json").read_text())
 
+    @property
+    def _cpu(self) -> str:
+        return "" if self.gpu else " --cpu"
+
     def _command(self, flags: str, updates: int) -> list[str]:
-        length = f"--max-update {updates} --max-epoch 100000 --cpu --log-format json --log-interval 100"
+        length = f"--max-update {updates} --max-epoch 100000 --log-format json --log-interval 100{self._cpu}"
         user_dir = ["--user-dir", str(ROOT / "fairseq_smt")]
         return [program("fairseq-train"), *self.data, *user_dir, *f"{self.common} {length} {flags}".split()]
 
     def seconds_per_update(self, name: str, flags: str) -> float:
-        """CPU-seconds of one update: the difference of a longer and a shorter run, which cancels the start-up."""
+        """Seconds of one update: the difference of a longer and a shorter run, which cancels the start-up."""
 
         def make(folder: Path) -> dict:
             short, long = 100, 300
             took = [
-                cpu_seconds(
+                seconds_of(
                     [*self._command(flags, n), "--no-save", "--disable-validation", "--save-dir", str(folder)],
                     folder / f"{n}.log",
+                    self.gpu,
                 )
                 for n in (short, long)
             ]
@@ -103,11 +115,11 @@ class Runs:
         def make(folder: Path) -> dict:
             command = self._command(flags, updates)
             command += ["--save-dir", str(folder), "--no-epoch-checkpoints", "--validate-interval", "100000"]
-            took = cpu_seconds(command, folder / "train.log")
+            took = seconds_of(command, folder / "train.log", self.gpu)
             text = (folder / "train.log").read_text()
             valid = re.findall(r"\| valid \| (\{.*\})", text)
             figures = {k.removeprefix("valid_"): float(v) for k, v in json.loads(valid[-1]).items() if k != "epoch"}
-            return figures | {"updates": updates, "cpu_seconds": took}
+            return figures | {"updates": updates, "seconds": took}
 
         return self._kept(name, make)
 
@@ -120,8 +132,9 @@ class Runs:
 
         def make(folder: Path) -> dict:
             command = [program("fairseq-eval-lm"), *self.data, "--user-dir", str(ROOT / "fairseq_smt"), *blocks.split()]
-            command += ["--path", str(self.checkpoint(name)), "--gen-subset", "test", "--batch-size", "64", "--cpu"]
-            cpu_seconds([*command, "--model-overrides", overrides], folder / "score.log")
+            command += ["--path", str(self.checkpoint(name)), "--gen-subset", "test", "--batch-size", "64"]
+            command += self._cpu.split()
+            seconds_of([*command, "--model-overrides", overrides], folder / "score.log", self.gpu)
             text = (folder / "score.log").read_text()
             return {"bits": float(re.search(r"Loss \(base 2\): ([\d.]+)", text).group(1))}
 

@@ -83,7 +83,7 @@ def main() -> None:
     args = parser.parse_args()
     if not (args.data / "dict.txt").is_file():
         parser.error(f"{args.data / 'dict.txt'} does not exist: DATA must be a folder written by fairseq-preprocess")
-    study = Study(Runs(args.runs, [str(args.data)], COMMON))
+    study = Study(Runs(args.runs, [str(args.data)], COMMON, args.gpu))
     methods = {name: METHODS[name] for name in args.methods}
     with ThreadPoolExecutor(args.jobs) as pool:
         rates = dict(zip(methods, pool.map(lambda m: study.rates(m, methods[m], args.tune), methods), strict=True))

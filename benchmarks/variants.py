@@ -28,7 +28,7 @@ COLUMNS = {
     "drift_64": "drift after 64 steps",
     "label_variance": "label variance",
     "effective_rank": "effective rank",
-    "cpu_seconds": "CPU seconds",
+    "seconds": "seconds",
 }
 AFTER_DMT = {"rnn_nll": "RNN after DMT", "drift_64": "drift after DMT"}
 
@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     if not (args.data / "dict.txt").is_file():
         parser.error(f"{args.data / 'dict.txt'} does not exist: DATA must be a folder written by fairseq-preprocess")
-    runs = Runs(args.runs, [str(args.data)], COMMON)
+    runs = Runs(args.runs, [str(args.data)], COMMON, args.gpu)
 
     def train(cell: str, head: str, seed: int) -> tuple[dict, dict]:
         """Figures after SMT and after DMT."""
