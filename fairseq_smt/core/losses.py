@@ -64,11 +64,11 @@ def uniformity(tokens: Tensor, temperature: float = 2.0, mask: Tensor | None = N
     unit = F.normalize(tokens.float(), dim=-1)
     with torch.autocast(unit.device.type, enabled=False):
         squared_distance = 2 - 2 * (unit @ unit.T)
-    exponent = -temperature * squared_distance
-    pairs = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    if mask is not None:
-        pairs = pairs & mask[:, None] & mask
+    rows, columns = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
+    exponent = -temperature * squared_distance[rows, columns]
+    if mask is None:
+        return torch.logsumexp(exponent, dim=0) - torch.log(torch.tensor(float(len(rows))))
+    pairs = mask[rows] & mask[columns]
     number = pairs.sum()
     exponent = exponent.masked_fill(~pairs & (number > 0), -torch.inf)
-    mean = torch.logsumexp(exponent.flatten(), dim=0) - torch.log(number.clamp(min=1).float())
-    return mean * (number > 0)
+    return (torch.logsumexp(exponent, dim=0) - torch.log(number.clamp(min=1).float())) * (number > 0)
