@@ -23,7 +23,7 @@ import torch
 from report import add_output_flag, add_run_flags, emit, median_of
 from runs import ROOT, Runs, kept
 from scoring import logits_of
-from study import Stage, Study
+from study import Stage, Study, lstm
 
 from fairseq_smt.core.losses import negative_log_likelihood
 from fairseq_smt.data.pixels import PixelFormat
@@ -32,14 +32,13 @@ COMMON = """--task smt_lm --sample-break-mode eos --batch-size-valid 64 --optimi
     --weight-decay 0.01 --clip-norm 1
     --lr-scheduler tri_stage --phase-ratio (0.0125,0.5875,0.4) --final-lr-scale 0.05"""
 OURS = "--arch smt_lm_small --trunk-width 64"
+LSTM = lstm(256, "--batch-size 16", (0.002, 0.005, 0.01), "loss")
 
 
 def methods(form: PixelFormat) -> dict[str, tuple[Stage, ...]]:
     """The stages of every method; chunks are of two image rows, so that each holds a whole one."""
     chunk = 2 * form.width
-    through = (
-        f"--criterion dmt --train rnn --batch-size 16 --chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk}"
-    )
+    through = f"--chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk}"
     found: dict[str, tuple[Stage, ...]] = {}
     for head in ("scan", "projection"):
         ours = f"{OURS} --memory-head {head}"
@@ -53,22 +52,15 @@ def methods(form: PixelFormat) -> dict[str, tuple[Stage, ...]]:
     chunked = Stage(
         "chunked-bptt", f"{alone} --criterion chunked_bptt --chunk {chunk}", (0.001, 0.002, 0.005), "rnn_nll"
     )
-    lstm = Stage(
-        "lstm",
-        "--arch lstm_lm --decoder-embed-dim 64 --decoder-hidden-size 256 --decoder-out-embed-dim 256 "
-        "--decoder-layers 1 --dropout 0 --criterion cross_entropy --batch-size 16",
-        (0.002, 0.005, 0.01),
-        "loss",
-    )
-    return found | {"BPTT": (bptt,), "chunked BPTT": (chunked,), "LSTM": (lstm,)}
+    return found | {"BPTT": (bptt,), "chunked BPTT": (chunked,), "LSTM": (LSTM,)}
 
 
 def bits_by_row(checkpoint: Path, data: Path, form: PixelFormat, teacher: bool = False) -> list[float]:
     """Bits per pixel of each image row of the test split, by any language model of fairseq's."""
     overrides = {"data": str(data)} | ({"score_with": "teacher"} if teacher else {})
     losses = [
-        negative_log_likelihood(logits, sample["target"], torch.ones_like(logits[..., 0], dtype=torch.bool))
-        for sample, logits in logits_of(checkpoint, "test", overrides)
+        negative_log_likelihood(logits, batch.targets, batch.asked)
+        for batch, logits in logits_of(checkpoint, "test", overrides)
     ]
     bits = torch.cat(losses).mean(0) / math.log(2)
     return bits.view(form.height, form.width).mean(1).tolist()

@@ -3,15 +3,13 @@
 import statistics
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from fairseq_smt.cli.figures import new_figure
+from fairseq_smt.cli.output import write_png
 
 
 def accuracy_plot(path: Path, cases: list[str], methods: dict[str, list[list[float]]]) -> None:
     """Accuracies of every method, beside each other for every case: the median as a bar, all values as points."""
-    figure = Figure(figsize=(max(8.0, 1.8 * len(cases)), 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, ((axes,),) = new_figure(1, 1, size=(max(8.0, 1.8 * len(cases)), 5.0))
     width = 0.8 / len(methods)
     for i, (name, values) in enumerate(methods.items()):
         places = [case + (i + 0.5) * width - 0.4 for case in range(len(cases))]
@@ -21,4 +19,4 @@ def accuracy_plot(path: Path, cases: list[str], methods: dict[str, list[list[flo
             axes.plot([place] * len(found), found, "k.", markersize=3)
     axes.set(xticks=range(len(cases)), xticklabels=cases, ylabel="accuracy", ylim=(0, 1.02))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, fontsize="small")
-    figure.savefig(path, dpi=120)
+    write_png(path, figure)

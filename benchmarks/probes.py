@@ -23,7 +23,7 @@ from plots import accuracy_plot
 from report import add_output_flag, add_run_flags, emit, median_of
 from runs import Runs, kept
 from scoring import logits_of
-from study import Stage, Study
+from study import Stage, Study, lstm
 
 COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-size-valid 128
     --optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.01 --clip-norm 1
@@ -68,13 +68,7 @@ BPTT = Stage("bptt", f"{OURS} --memory-head none --criterion cross_entropy", (0.
 CHUNKED = Stage(
     "chunked-bptt", f"{OURS} --memory-head none --criterion chunked_bptt", (0.0005, 0.002, 0.005), "rnn_accuracy"
 )
-LSTM = Stage(
-    "lstm",
-    "--arch lstm_lm --decoder-embed-dim 64 --decoder-hidden-size 128 --decoder-out-embed-dim 128 --decoder-layers 1 "
-    "--dropout 0 --criterion cross_entropy",
-    (0.002, 0.005, 0.01),
-    "accuracy",
-)
+LSTM = lstm(128, "", (0.002, 0.005, 0.01), "accuracy")
 KINDS = ("", ", curriculum")
 METHODS = {"SMT → DMT": (SMT, DMT), "BPTT": (BPTT,), "chunked BPTT": (CHUNKED,), "LSTM": (LSTM,)}
 
@@ -114,10 +108,9 @@ def parse_case(text: str) -> Case:
 def accuracy_at(checkpoint: Path, length: int, overrides: dict[str, Any]) -> float:
     """Share of the targets of the validation sequences that a model gets right at another length."""
     correct = asked = 0
-    for sample, logits in logits_of(checkpoint, "valid", overrides | {"tokens_per_sample": length}):
-        scored = sample["target"] != 1  # fairseq's padding
-        correct += int(((logits.argmax(-1) == sample["target"]) & scored).sum())
-        asked += int(scored.sum())
+    for batch, logits in logits_of(checkpoint, "valid", overrides | {"tokens_per_sample": length}):
+        correct += int(((logits.argmax(-1) == batch.targets) & batch.asked).sum())
+        asked += int(batch.asked.sum())
     return correct / asked
 
 

@@ -26,6 +26,12 @@ class Stage:
     share: float = 1.0
 
 
+def lstm(width: int, flags: str, rates: tuple[float, float, float], measure: str) -> Stage:
+    """fairseq's own LSTM with one layer, as a baseline."""
+    sizes = f"--decoder-embed-dim 64 --decoder-hidden-size {width} --decoder-out-embed-dim {width} --decoder-layers 1"
+    return Stage("lstm", f"--arch lstm_lm {sizes} --dropout 0 --criterion cross_entropy {flags}", rates, measure)
+
+
 class Study:
     """Runs of all methods; a run is named by its stages, so that methods share their first ones."""
 

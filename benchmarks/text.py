@@ -18,7 +18,7 @@ from pathlib import Path
 
 from report import add_output_flag, add_run_flags, emit, median_of
 from runs import Runs
-from study import Stage, Study
+from study import Stage, Study, lstm
 
 BLOCKS = "--task smt_lm --tokens-per-sample 128 --add-bos-token"
 COMMON = f"""{BLOCKS} --optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.01 --clip-norm 1 --batch-size-valid 64
@@ -48,13 +48,7 @@ CHUNKED = Stage(
     (0.004, 0.008, 0.016),
     "rnn_nll",
 )
-LSTM = Stage(
-    "lstm",
-    "--arch lstm_lm --decoder-embed-dim 64 --decoder-hidden-size 256 --decoder-out-embed-dim 256 --decoder-layers 1 "
-    "--dropout 0 --criterion cross_entropy --batch-size 16",
-    (0.004, 0.008, 0.016),
-    "loss",
-)
+LSTM = lstm(256, "--batch-size 16", (0.004, 0.008, 0.016), "loss")
 METHODS: dict[str, tuple[Stage, ...]] = {
     "SMT → DMT": (SMT, DMT),
     "SMT → DMT, drift × 0.03": (SMT, LOOSE),

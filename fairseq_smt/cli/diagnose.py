@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     fairseq_smt.register()
     overrides = given(args, BLOCK_FLAGS)
     require_positive(sequences=args.sequences, batch_size=args.batch_size)
-    require_positive(**{flag: overrides[flag] for flag in ("tokens_per_sample",) if flag in overrides})
+    if args.tokens_per_sample is not None:
+        require_positive(tokens_per_sample=args.tokens_per_sample)
     measured = []
     for path, name in zip(args.path, names_of(args.path, args.names), strict=True):
         checkpoint = load(path, name, args.data, overrides, args.cpu)

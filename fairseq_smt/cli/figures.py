@@ -15,7 +15,7 @@ MOMENTS = {"initialisation": "at initialisation", "trained": "as trained"}
 
 def gradient_figure(reports: dict[str, dict[str, Any]]) -> Figure:
     """‖∂L/∂m_t‖ against t, at initialisation and as trained; reports by the names of the checkpoints."""
-    figure, panels = _figure(1, 2, sharey=True)
+    figure, panels = new_figure(1, 2, sharey=True)
     for panel, (when, title) in zip(panels[0], MOMENTS.items(), strict=True):
         for i, (name, report) in enumerate(reports.items()):
             for method, part in report["gradients"].items():
@@ -34,7 +34,7 @@ def drift_figure(reports: dict[str, dict[str, Any]]) -> Figure | None:
     drifts = {name: (report.get("drift") or {}).get("over_variance") for name, report in reports.items()}
     if not any(drifts.values()):
         return None
-    figure, panels = _figure(1, 1)
+    figure, panels = new_figure(1, 1)
     for i, (name, drift) in enumerate(drifts.items()):
         if drift:
             panels[0][0].plot(range(1, len(drift) + 1), drift, color=f"C{i}", label=name)
@@ -45,7 +45,7 @@ def drift_figure(reports: dict[str, dict[str, Any]]) -> Figure | None:
 
 def loss_figure(reports: dict[str, dict[str, Any]]) -> Figure:
     """Loss in bits against position, each point the mean of 1/64 of the positions; a line where training ended."""
-    figure, panels = _figure(1, 1)
+    figure, panels = new_figure(1, 1)
     panel = panels[0][0]
     for i, (name, report) in enumerate(reports.items()):
         loss = report["loss"]
@@ -69,7 +69,7 @@ def geometry_figure(name: str, report: dict[str, Any], geometry: Geometry) -> Fi
     if geometry.labels is not None:
         clouds = {"labels": geometry.labels} | clouds
     first, second = report["explained"]
-    figure, panels = _figure(1, len(clouds), sharex=True, sharey=True)
+    figure, panels = new_figure(1, len(clouds), sharex=True, sharey=True)
     for panel, (title, points) in zip(panels[0], clouds.items(), strict=True):
         shown = panel.scatter(*points.T.numpy(), c=geometry.positions.numpy(), s=4, cmap="viridis")
         panel.set(
@@ -90,7 +90,7 @@ def image_grid(rows: dict[str, np.ndarray], hidden: int) -> Figure:
     """
     number, height, width = next(iter(rows.values())).shape
     size = (1.5 + 0.7 * number, 0.75 * len(rows) * height / width + 0.1)
-    figure, panels = _figure(len(rows), number, size=size)
+    figure, panels = new_figure(len(rows), number, size=size)
     for line, (title, images) in zip(panels, rows.items(), strict=True):
         for panel, image in zip(line, images, strict=True):
             panel.set_facecolor("#8fb3d9")
@@ -101,7 +101,8 @@ def image_grid(rows: dict[str, np.ndarray], hidden: int) -> Figure:
     return figure
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float] | None = None, **kwargs) -> tuple[Figure, np.ndarray]:
+def new_figure(rows: int, columns: int, size: tuple[float, float] | None = None, **kwargs) -> tuple[Figure, np.ndarray]:
+    """A figure of `size` inches and its panels, (rows, columns)."""
     figure = Figure(figsize=size or (1 + 5 * columns, 4 * rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)

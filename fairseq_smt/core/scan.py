@@ -14,7 +14,7 @@ def sequential_scan(keep: Tensor, write: Tensor, start: Tensor) -> Tensor:
     Returns:
         s_0..s_{T-1}, (B, T, N).
     """
-    state, states = start.expand_as(write[:, 0]) if write.shape[1] else start, []
+    state, states = start, []
     for kept, written in zip(keep.unbind(1), write.unbind(1), strict=True):
         state = kept * state + written
         states.append(state)

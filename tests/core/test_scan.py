@@ -6,10 +6,10 @@ import torch
 from fairseq_smt.core.scan import gated_scan, parallel_scan, sequential_scan
 
 
-def inputs(batch=3, length=13, size=5):
+def inputs(length):
     generator = torch.Generator().manual_seed(0)
-    draw = [torch.randn(batch, length, size, generator=generator, dtype=torch.float64) for _ in range(2)]
-    start = torch.randn(size, generator=generator, dtype=torch.float64)
+    draw = [torch.randn(3, length, 5, generator=generator, dtype=torch.float64) for _ in range(2)]
+    start = torch.randn(5, generator=generator, dtype=torch.float64)
     return [x.requires_grad_() for x in (draw[0].sigmoid(), draw[1], start)]
 
 
@@ -18,7 +18,7 @@ def test_parallel_and_sequential_scans_agree(length):
     weight = torch.randn(3, length, 5, dtype=torch.float64)
     found = []
     for scan in (sequential_scan, parallel_scan):
-        given = inputs(length=length)
+        given = inputs(length)
         states = scan(*given)
         (states * weight).sum().backward()
         found.append([states, *(x.grad for x in given)])
