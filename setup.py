@@ -6,7 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 root = Path(__file__).parent
-version = re.search(r'__version__ = "(.+?)"', (root / "fairseq_smt" / "__init__.py").read_text()).group(1)
+source = (root / "fairseq_smt" / "__init__.py").read_text()
+version, fairseq = (re.search(f'^{name} = "(.+?)"', source, re.M).group(1) for name in ("__version__", "FAIRSEQ"))
 
 setup(
     name="fairseq-smt",
@@ -25,7 +26,7 @@ setup(
         ]
     },
     install_requires=[
-        "ve-fairseq>=0.12.3",
+        fairseq,
         "torch>=2.6",
         "numpy<2",
         "hydra-core>=1.3",

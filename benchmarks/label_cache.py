@@ -27,7 +27,6 @@ import fairseq  # noqa: F401
 import torch
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import make_builder
-from report import add_output_flag, emit
 
 import fairseq_smt
 from fairseq_smt.core.batch import Modules
@@ -35,6 +34,7 @@ from fairseq_smt.core.objectives import DaggerMemoryTraining
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec
 from fairseq_smt.errors import ConfigurationError
+from report import add_output_flag, emit
 
 fairseq_smt.register()
 from fairseq_smt.cli.cache_labels import Part, cache_part, describe, plan  # noqa: E402

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from report import add_output_flag, emit
 
 from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.cells import CELLS
@@ -27,6 +26,7 @@ from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS, build_teacher
+from report import add_output_flag, emit
 
 VOCABULARY = 64
 

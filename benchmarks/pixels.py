@@ -20,13 +20,13 @@ from itertools import product
 from pathlib import Path
 
 import torch
+
+from fairseq_smt.core.losses import negative_log_likelihood
+from fairseq_smt.data.pixels import PixelFormat
 from report import add_output_flag, add_run_flags, emit, median_of
 from runs import ROOT, Runs, kept
 from scoring import logits_of
 from study import Stage, Study, lstm
-
-from fairseq_smt.core.losses import negative_log_likelihood
-from fairseq_smt.data.pixels import PixelFormat
 
 COMMON = """--task smt_lm --sample-break-mode eos --batch-size-valid 64 --optimizer adam --adam-betas (0.9,0.95)
     --weight-decay 0.01 --clip-norm 1

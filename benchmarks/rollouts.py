@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pydoc_data.topics import topics
 
 import torch
-from report import add_output_flag, emit
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core import losses
@@ -32,6 +31,7 @@ from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.teacher import build_teacher
+from report import add_output_flag, emit
 
 VOCABULARY = 256
 MEMORY = dict(vocabulary=VOCABULARY, memory_tokens=4, memory_width=64)

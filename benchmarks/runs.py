@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fairseq_smt import FAIRSEQ
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -22,7 +24,7 @@ def program(name: str) -> str:
     beside = Path(sys.executable).parent
     found = shutil.which(name, path=f"{beside}{os.pathsep}{os.environ['PATH']}")
     if found is None:
-        raise SystemExit(f"{name} is not installed: run `pip install ve-fairseq` (Python 3.11 or 3.12).")
+        raise SystemExit(f"{name} is not installed: run `pip install {FAIRSEQ}` (Python 3.11 or 3.12).")
     return found
 
 

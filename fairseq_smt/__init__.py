@@ -7,6 +7,8 @@ imported by a fairseq command (`--user-dir fairseq_smt`), or after `import fairs
 import sys
 
 __version__ = "0.1.0"
+FAIRSEQ = "ve-fairseq==0.12.3"
+"""What pip installs as fairseq: one release, because `compat` replaces functions inside of it."""
 
 
 def register() -> None:
@@ -23,7 +25,7 @@ def register() -> None:
         if error.name != "fairseq":
             raise
         raise ConfigurationError(
-            "fairseq is not installed: run `pip install ve-fairseq`; only fairseq_smt.core works without it."
+            f"fairseq is not installed: run `pip install {FAIRSEQ}`; only fairseq_smt.core works without it."
         ) from None
 
     global _registered

@@ -30,6 +30,8 @@ stage() { # stage NAME COMMAND...: run it once, note its seconds
 
 prepare() { [ -f "$data/test.bin" ] || python scripts/prepare_shakespeare.py --destdir "$data"; }
 
+forecast=() # flags of progress.py
+
 train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates and saves four times
     local stage="$1" updates="$2" every=$((($2 + 3) / 4))
     shift 2
@@ -39,11 +41,14 @@ train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates an
         --batch-size-valid 64 --max-epoch 1000 --validate-interval-updates "$every" --best-checkpoint-metric rnn_nll \
         --no-epoch-checkpoints --save-interval-updates "$every" --keep-interval-updates 1 \
         --save-dir "$run/$stage" --tensorboard-logdir "$run/tensorboard/$stage" \
-        --log-format simple --log-interval 100 --num-workers 1 --cpu 2>&1 |
-        tee "$run/$stage.log" | python scripts/progress.py
+        --log-format simple --log-interval 25 --num-workers 1 --cpu 2>&1 |
+        tee "$run/$stage.log" | python scripts/progress.py "${forecast[@]}"
 }
 
-smt() { train smt "$updates" --criterion smt --batch-size 8 --lr 0.005; }
+smt() {
+    local forecast=(--updates "$updates" --whole 1.5) # DMT takes about half as long again
+    train smt "$updates" --criterion smt --batch-size 8 --lr 0.005
+}
 
 dmt() {
     train dmt "$dmt_updates" --criterion dmt --train rnn --finetune-from-model "$run/smt/checkpoint_best.pt" \

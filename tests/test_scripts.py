@@ -1,11 +1,17 @@
-"""Data scripts: symbols, splits without leakage, and n-gram baselines."""
+"""Scripts: splits without leakage, n-gram baselines, the demo's progress, and the checks' sight."""
 
 import math
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
+
+import progress
 from ngram_baselines import bits
 from prepare_text import split_by_document, split_by_share
+from tests.conftest import ROOT
 
 
 def test_splitting_by_share_loses_and_repeats_nothing():
@@ -38,3 +44,37 @@ def test_ngram_baselines_equal_a_plain_count():
     expected = [-math.log2(bigram(a, b)) for a, b in zip([eos] + test, test, strict=False)]
     assert found["bigram"] == pytest.approx(sum(expected) / 3)
     assert found["unigram"] == pytest.approx(-sum(math.log2(unigram(b)) for b in test) / 3)
+
+
+def reports(rates: dict[int, float]) -> list[str]:
+    """Lines of fairseq-train's simple log, given the updates per second up to each update."""
+    start = "2026-01-01 00:00:00 | INFO | "
+    line = start + "train_inner | epoch 001:     {} / 99 loss=8.1, trunk_nll=2.5, wps=9, ups={}, wall=7"
+    inner = [line.format(update, rate) + f", num_updates={update}" for update, rate in rates.items()]
+    return [start + "loading data", *inner, start + "valid | epoch 001 | rnn_nll 2.9 | num_updates 100"]
+
+
+def test_progress_forecasts_the_whole_demo_from_the_rate_after_start_up():
+    lines = list(progress.report(reports({25: 1.0, 50: 5.0, 75: 5.0, 100: 5.0}), updates=3000, whole=1.5))
+    assert "about 15 minutes" in lines[0] and "DEMO_UPDATES=750" in lines[0]
+    assert lines[1:] == [
+        "train_inner num_updates 100  trunk_nll 2.5  wall 7",
+        "valid       num_updates 100  rnn_nll 2.9",
+    ]
+
+
+def test_progress_without_updates_forecasts_nothing():
+    assert len(list(progress.report(reports({25: 1.0, 50: 5.0, 100: 5.0})))) == 2
+
+
+def test_folders_that_runs_make_do_not_change_what_ruff_says(tmp_path):
+    for name in ("pyproject.toml", "fairseq_smt", "benchmarks", "scripts"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    for name in ("runs", "outputs", "data-bin", "checkpoints"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "made.py").write_text("import   os, sys")
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", tmp_path], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
