@@ -18,7 +18,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["fairseq_smt", "fairseq_smt.*"]),
-    package_data={"fairseq_smt": ["config/*.yaml"]},
+    package_data={"fairseq_smt": ["config/**/*.yaml"]},
     entry_points={
         "console_scripts": [
             "fairseq-smt-cache-labels = fairseq_smt.cli.cache_labels:main",

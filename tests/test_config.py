@@ -1,13 +1,20 @@
 """The hydra recipes: they agree with the architectures of the same name, and fairseq-hydra-train runs them."""
 
+import json
+from copy import deepcopy
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there)
 import pytest
 from fairseq import options
 from fairseq.criterions.cross_entropy import CrossEntropyCriterionConfig
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.dataclass.initialize import hydra_init
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 import fairseq_smt
@@ -23,7 +30,9 @@ from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
 from fairseq_smt.tasks.smt_probe import SmtProbeConfig  # noqa: E402
 
 FOLDER = Path(fairseq_smt.__file__).parent / "config"
-RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+RECIPES = sorted(path.stem for path in FOLDER.glob("smt_*.yaml"))
+RECORDED = json.loads((Path(__file__).parent / "recipes.json").read_text())
+"""What the recipes said when each was one file of its own."""
 STAGES = ("bptt", "chunked_bptt", "dmt")
 CONFIGS = {
     "task": {"smt_lm": SmtLanguageModelingConfig, "smt_probe": SmtProbeConfig},
@@ -38,19 +47,61 @@ CONFIGS = {
 RNN = ("memory_tokens", "memory_width", "cell", "cell_hidden", "cell_layers", "cell_heads", "readout_hidden")
 
 
+@cache
+def compose(name: str, *overrides: str) -> dict:
+    """A recipe as fairseq-hydra-train composes it."""
+    hydra_init(name)
+    with initialize_config_dir(str(FOLDER), version_base="1.1"):
+        return OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=False)
+
+
 def load(name: str) -> dict:
-    return OmegaConf.to_container(OmegaConf.load(FOLDER / f"{name}.yaml"))
+    return deepcopy(compose(name))
 
 
 def complete(config: type, given: dict) -> dict:
     """Given values over the dataclass's defaults, without those that are interpolated; fails on an unknown field."""
-    assert set(given) <= {f.name for f in fields(config)}
+    assert set(given) <= {f.name for f in fields(config)} | {"_name"}
     plain = {f.name: f.default for f in fields(config) if f.name != "_name" and not str(f.default).startswith("${")}
     return {name: given.get(name, default) for name, default in plain.items()}
 
 
 def test_there_is_a_recipe_of_every_architecture_and_its_stages():
     assert {*PRESETS, *(f"{name}_{stage}" for name in PRESETS for stage in STAGES)} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_a_composed_recipe_is_what_it_was_as_one_file(name):
+    recipe, recorded = load(name), RECORDED[name]
+    for part, expected in recorded.items():
+        config = CONFIGS.get(part, {}).get(expected.get("_name"))
+        given = recipe[part]
+        if config is not None:
+            given, expected = complete(config, given), complete(config, expected)
+        if part == "model" and expected["memory_head"] == "none":  # sizes of a teacher that is not built
+            given, expected = ({field: x[field] for field in RNN} for x in (given, expected))
+        assert {k: given[k] for k in expected if expected[k] != "???"} == {
+            k: v for k, v in expected.items() if v != "???"
+        }
+    assert recipe["task"]["_name"] == recorded["task"]["_name"]
+    assert recipe["criterion"]["_name"] == recorded["criterion"]["_name"]
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_a_recipe_leaves_everything_else_at_fairseqs_defaults(name):
+    plain = OmegaConf.to_container(OmegaConf.structured(FairseqConfig), resolve=False)
+    recipe, recorded = load(name), RECORDED[name]
+    for part, values in plain.items():
+        if isinstance(values, dict) and part not in CONFIGS:
+            given = recorded.get(part, {})
+            assert {k: recipe[part][k] for k in values if k not in given} == {
+                k: v for k, v in values.items() if k not in given
+            }
+
+
+def test_any_model_goes_with_any_training():
+    assert compose("smt_lm", "model=base", "training=dmt") == compose("smt_lm_base_dmt")
+    assert compose("smt_probe", "probe=stack") == compose("smt_probe_stack")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -60,18 +111,22 @@ def test_a_recipe_names_known_fields(name):
         complete(configs[recipe[part]["_name"]], recipe[part])
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_recipe_and_architecture_agree(name):
-    recipe = load(name)
-    assert complete(SmtLanguageModelConfig, recipe["model"]) == complete(SmtLanguageModelConfig, PRESETS[name])
-    assert complete(SmtCriterionConfig, recipe["criterion"]) == complete(SmtCriterionConfig, LOSSES.get(name, {}))
+@pytest.mark.parametrize("arch", list(PRESETS))
+def test_an_architecture_has_the_sizes_and_losses_of_its_recipe(arch):
+    recipe = RECORDED[arch]
+    assert complete(SmtLanguageModelConfig, recipe["model"]) == complete(SmtLanguageModelConfig, PRESETS[arch])
+    assert complete(SmtCriterionConfig, recipe["criterion"]) == complete(SmtCriterionConfig, LOSSES[arch])
+
+
+def test_the_small_model_is_the_default_one():
+    assert complete(SmtLanguageModelConfig, PRESETS["smt_lm_small"]) == complete(SmtLanguageModelConfig, {})
 
 
 @pytest.mark.parametrize("arch", list(PRESETS))
 def test_architecture_brings_its_losses_and_flags_come_first(arch, monkeypatch):
     monkeypatch.setattr("sys.argv", ["fairseq-train"])
     line = ["data", "--task", "smt_lm", "--arch", arch, "--criterion", "smt", "--optimizer", "adam"]
-    expected = complete(SmtCriterionConfig, LOSSES.get(arch, {}))
+    expected = complete(SmtCriterionConfig, LOSSES[arch])
     for flags in ([], ["--future-weight", "0.25"]):
         args = options.parse_args_and_arch(options.get_training_parser(), line + flags)
         found = convert_namespace_to_omegaconf(args)
@@ -100,7 +155,6 @@ def test_baseline_differs_in_what_makes_it_one(name, stage, criterion):
 def test_dmt_has_the_model_and_data_of_smt_and_starts_from_its_checkpoint(name):
     smt, dmt = load(name), load(f"{name}_dmt")
     assert dmt["model"] == smt["model"] | {"train_part": "rnn"}
-    assert dmt["checkpoint"]["finetune_from_model"] == "???"
     assert dmt["checkpoint"]["save_dir"] != smt["checkpoint"]["save_dir"]
     assert dmt["checkpoint"]["best_checkpoint_metric"] == smt["checkpoint"]["best_checkpoint_metric"]
     for part, own in (("common", {"tensorboard_logdir"}), ("task", {"tokens_per_sample", "curriculum_start"})):
