@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core.batch import Batch, Draws, Modules
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.random import draw_positions, take
 
 
@@ -43,7 +44,7 @@ def labels_of(modules: Modules, batch: Batch) -> Tensor:
     """The labels of every position, (B, T, K, d): those that came with the batch, else the teacher's, no gradient."""
     if batch.labels is not None:
         return batch.labels.to(modules.rnn.initial.weight.dtype)
-    with torch.no_grad():
+    with pass_without_gradient():
         return modules.teacher.labels(batch.inputs, batch.real)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Modules, Terms
 from fairseq_smt.core.diagnostics import horizons
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.random import take
 
 
@@ -19,7 +20,7 @@ def score(terms: Terms, name: str, logits: Tensor, targets: Tensor, mask: Tensor
     return mean
 
 
-@torch.no_grad()
+@pass_without_gradient()
 def unroll_and_score(
     modules: Modules, batch: Batch, terms: Terms, horizon: int = 0, labels_at: Callable[[Tensor], Tensor] | None = None
 ) -> None:

@@ -23,6 +23,7 @@ from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.diagnostics import effective_rank, label_variance
 from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.random import draw_positions, take
 from fairseq_smt.core.transitions import Transitions, label_transitions
@@ -136,7 +137,7 @@ class SupervisedMemoryTraining:
         targets = take(batch.targets, s)
         logits = future(memory, batch.inputs, t, s)
         if measured and len(memory) > 1:
-            with torch.no_grad():
+            with pass_without_gradient():
                 shuffled = future(memory.roll(1, dims=0), batch.inputs, t, s)
             borrowed = eligible.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
             terms.add("shuffled_nll", *losses.cross_entropy(shuffled, targets, mask & borrowed))
