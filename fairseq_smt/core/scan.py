@@ -51,7 +51,7 @@ class _ParallelScan(torch.autograd.Function):
 
 
 def _from_zero(keep: Tensor, write: Tensor) -> Tensor:
-    """The scan with s_{-1} = 0; after the step of width w, position t holds the recurrence over its last 2w positions."""
+    """From s_{-1} = 0: after the step of width w, position t holds the recurrence over its last 2w positions."""
     width = 1
     while width < write.shape[1]:
         later = keep[:, width:]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
+from fairseq_smt.core.decoding import decode
 from fairseq_smt.core.diagnostics import effective_rank, label_variance
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
@@ -117,8 +118,9 @@ class SupervisedMemoryTraining:
         if transitions.hidden is None:
             terms.skip("trunk_nll")
             return 0.0
-        logits = modules.teacher.language_model_head(transitions.hidden)
-        return terms.add("trunk_nll", *losses.cross_entropy(logits, batch.targets, batch.asked))
+        head = modules.teacher.language_model_head
+        total, *_ = decode(head, transitions.hidden, batch.targets, batch.asked)
+        return terms.add("trunk_nll", total, batch.asked.sum())
 
     def _future(
         self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, measured: bool
@@ -135,15 +137,15 @@ class SupervisedMemoryTraining:
         s, mask = future.targets_for(t, batch.asked, draw("future target", self.future_positions * future.futures))
         mask = mask & eligible[..., None]
         targets = take(batch.targets, s)
-        logits = future(memory, batch.inputs, t, s)
+        total, *_ = decode(future.out, future.features(memory, batch.inputs, t, s), targets, mask)
         if measured and len(memory) > 1:
+            borrowed = mask & eligible.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
             with pass_without_gradient():
-                shuffled = future(memory.roll(1, dims=0), batch.inputs, t, s)
-            borrowed = eligible.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
-            terms.add("shuffled_nll", *losses.cross_entropy(shuffled, targets, mask & borrowed))
+                shuffled = future.features(memory.roll(1, dims=0), batch.inputs, t, s)
+                terms.add("shuffled_nll", decode(future.out, shuffled, targets, borrowed)[0], borrowed.sum())
         else:
             terms.skip("shuffled_nll")
-        return terms.add("future_nll", *losses.cross_entropy(logits, targets, mask))
+        return terms.add("future_nll", total, mask.sum())
 
     def _readout(
         self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, training: bool
@@ -155,9 +157,7 @@ class SupervisedMemoryTraining:
         if training:
             index, mask = draw_positions(mask, draw("readout", self.readout_positions))
             memory, targets, scored = (take(x, index) for x in (memory, targets, scored))
-        logits = modules.rnn.readout(memory)
-        score(terms, "ceiling", logits, targets, mask & scored)
-        return losses.mean_of(*losses.cross_entropy(logits, targets, mask))
+        return score(terms, "ceiling", modules.rnn.readout, memory, targets, mask, scored)
 
     def _dynamics(
         self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, ramp: float
