@@ -3,12 +3,11 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from fairseq_smt.core import decoding
 from fairseq_smt.core.decoding import decode, decode_at_once
 from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
+from tests.core.operations import Operations
 from tests.core.toy import V, make_batch, make_modules, parameters
 
 ROWS, WIDTH, VOCABULARY = 14, 6, 11
@@ -94,23 +93,12 @@ def test_every_objective_is_the_same_in_pieces(monkeypatch, objective, future, t
     torch.testing.assert_close(found[1], found[0])
 
 
-class Largest(TorchDispatchMode):
-    """Entries of the largest tensor that any operation returns, those of backward passes included."""
-
-    size = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.size = max([self.size, *(x.numel() for x in tree_leaves(result) if isinstance(x, torch.Tensor))])
-        return result
-
-
 @pytest.mark.parametrize("function, rows", [(decode, 50), (decode_at_once, 600)], ids=["in pieces", "plain"])
 def test_no_more_logits_than_allowed_exist_at_once(monkeypatch, function, rows):
     vocabulary = 1000
     monkeypatch.setattr(decoding, "LOGITS", 50 * vocabulary)
     head, features = nn.Linear(WIDTH, vocabulary), torch.randn(600, WIDTH, requires_grad=True)
     targets = torch.randint(vocabulary, (600,))
-    with Largest() as largest:
+    with Operations() as done:
         function(head, features, targets, targets > 9, predict=True)[0].backward()
-    assert largest.size == rows * vocabulary
+    assert max(done.sizes) == rows * vocabulary
