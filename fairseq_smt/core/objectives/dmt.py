@@ -85,14 +85,14 @@ class DaggerMemoryTraining:
         for_drift, for_readout = self._roll(rnn, batch, labels, size, offset)
 
         drift = terms.add("rollout_drift", *losses.dynamics(for_drift, labels, batch.real))
-        readout = score(terms, "rollout", rnn.readout, for_readout, batch.targets, batch.asked, batch.asked)
+        readout = score(terms, "rollout", rnn.readout, for_readout, batch.targets, batch.asked)
         terms.loss = self.drift_weight * drift + self.readout_weight * readout
         real = batch.real.sum()
         terms.add_mean("label_variance", label_variance(labels, batch.real), real)
         terms.add_mean("chunk_length", torch.full_like(terms.loss, size), real)
         if not training:
             with pass_without_gradient():
-                score(terms, "ceiling", rnn.readout, labels, batch.targets, batch.scored, batch.scored)
+                score(terms, "ceiling", rnn.readout, labels, batch.targets, batch.scored)
             unroll_and_score(modules, batch, terms, self.horizon, lambda t: take(labels, t))
         return terms
 

@@ -15,17 +15,23 @@ from fairseq_smt.core.readout import Readout
 
 
 def score(
-    terms: Terms, name: str, readout: Readout, memory: Tensor, targets: Tensor, asked: Tensor, scored: Tensor
+    terms: Terms,
+    name: str,
+    readout: Readout,
+    memory: Tensor,
+    targets: Tensor,
+    asked: Tensor,
+    scored: Tensor | None = None,
 ) -> Tensor:
     """Read memories (..., K, d) out: note `name`_nll and `name`_accuracy, and return the mean CE of what was asked.
 
     Args:
         targets: (...).
         asked: targets that the returned mean covers, (...), bool.
-        scored: those of them that count in what is noted, (...), bool.
+        scored: those of them that count in what is noted, (...), bool; all unless given.
     """
     total, nll, predicted = decode(readout.out, readout.features(memory), targets, asked, predict=True)
-    counted = asked & scored
+    counted = asked if scored is None else asked & scored
     number = counted.sum()
     terms.add(f"{name}_nll", (nll * counted).sum(), number)
     terms.add(f"{name}_accuracy", ((predicted == targets) & counted).sum(), number)
@@ -43,7 +49,7 @@ def unroll_and_score(
         labels_at: labels (B, n, K, d) at positions (B, n); without it there is no drift.
     """
     memories = modules.rnn.unroll(batch.inputs)
-    score(terms, "rnn", modules.rnn.readout, memories, batch.targets, batch.scored, batch.scored)
+    score(terms, "rnn", modules.rnn.readout, memories, batch.targets, batch.scored)
     if labels_at is None:
         return
     steps = horizons(horizon)
