@@ -113,7 +113,7 @@ def test_blocks_of_one_token(data, tmp_path):
     assert "done training" in fairseq("train", data, *blocks, "--optimizer", "adam", "--lr", "0.01", *flags)
 
 
-@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"], ["--amp"]])
+@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"]])
 def test_half_precision(data, tmp_path, flags):
     assert len(losses(data, tmp_path, "--max-update", 3, *flags)) >= 1
 

@@ -8,6 +8,7 @@ from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS
+from tests.core.operations import Operations
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
 ONLY_DYNAMICS = dict(future_weight=0, readout_weight=0, trunk_weight=0, uniformity_weight=0, dynamics_weight=1)
@@ -228,6 +229,24 @@ def test_every_parameter_is_trained(cell, head, future):
     SupervisedMemoryTraining()(modules, make_batch()).loss.backward()
     for name, p in parameters(modules).items():
         assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def test_few_tensors_have_the_size_of_all_labels():
+    """Labels are drawn first and gathered once; normalising them takes 9 of these tensors, forward and backward."""
+    modules, batch = make_modules(memory=(4, 32)), make_batch((64,) * 4, length=64)
+    smt = SupervisedMemoryTraining(readout_positions=8, dynamics_positions=8, uniformity_tokens=32)
+    with Operations() as done:
+        smt(modules, batch, update=1).loss.backward()
+    large = [size for size in done.sizes if size >= 4 * 64 * 4 * 32]
+    assert 0 < len(large) <= 13
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
+def test_every_cross_entropy_is_computed_once(training):
+    """Of the trunk, the future and the readout; in validation also of shuffled memories and of the RNN's own."""
+    with Operations() as done:
+        SupervisedMemoryTraining()(make_modules(), make_batch(), update=1, training=training)
+    assert done.names.count("_log_softmax") == (3 if training else 5)
 
 
 @pytest.mark.parametrize(

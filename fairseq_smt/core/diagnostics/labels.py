@@ -12,10 +12,11 @@ def label_variance(labels: Tensor, mask: Tensor) -> Tensor:
         labels: (B, T, K, d).
         mask: real positions, (B, T).
     """
-    rows = labels.flatten(2).float()
-    weight = mask[..., None] / mask.sum().clamp(min=1)
-    mean = (rows * weight).sum((0, 1))
-    return ((rows - mean).square() * weight).sum((0, 1)).mean()
+    rows = labels.flatten(2).flatten(0, 1).float()
+    weight = mask.flatten() / mask.sum().clamp(min=1)
+    with torch.autocast(rows.device.type, enabled=False):
+        mean = weight @ rows
+        return (weight @ (rows - mean).square_()).mean()
 
 
 @torch.no_grad()

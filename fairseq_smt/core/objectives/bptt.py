@@ -40,7 +40,7 @@ class ChunkedBackpropagation:
         initial = rnn.initial(len(batch.inputs))
         inputs = rnn.cell.inputs(batch.inputs)
         memories = warm(rnn.cell, initial, inputs, self.chunk, int(where * self.chunk), self.passes)
-        terms.loss = score(terms, "rollout", rnn.readout(memories), batch.targets, batch.asked)
+        terms.loss = score(terms, "rollout", rnn.readout, memories, batch.targets, batch.asked)
         if not training:
             unroll_and_score(modules, batch, terms)
         return terms
