@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands.test_training import losses, parameters, records
@@ -131,6 +132,21 @@ def test_every_rollout_with_every_chunk_length(data, trained, rollout, lengths):
     assert (model.schedule[1] > 0) == (lengths == "adaptive")
     model.eval()
     assert torch.isfinite(criterion(model, sample)[0])
+
+
+def test_cross_entropy_is_backpropagation_through_time(data):
+    """The plain loop: step by step from the initial memory, a sum over all targets."""
+    model, criterion, sample = stage(data, "--criterion", "cross_entropy", "--memory-head", "none")
+    tokens, target, pad = sample["net_input"]["src_tokens"], sample["target"], criterion.padding_idx
+    memory, expected = None, torch.zeros(())
+    for t in range(tokens.shape[1]):
+        logits, memory = model.rnn.step(tokens[:, t], memory)
+        expected = expected + F.cross_entropy(logits, target[:, t], ignore_index=pad, reduction="sum")
+    loss, size, _ = criterion(model, sample)
+    assert size == sample["ntokens"] == target.ne(pad).sum()
+    torch.testing.assert_close(loss, expected)
+    found, wanted = (torch.autograd.grad(x, list(model.rnn.parameters())) for x in (loss, expected))
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_the_readout_alone_can_be_trained(data, trained):

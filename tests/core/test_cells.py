@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from fairseq_smt.core.cells import CELLS, build_cell
 from fairseq_smt.core.errors import ConfigurationError
-from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.language_model import RecurrentLanguageModel, choose
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.rollout import sequential
 
@@ -211,6 +211,21 @@ def test_sampling_repeats_with_the_generator(name):
     runs = [model.generate(prompt, 8, top_k=50, top_p=0.9, generator=torch.Generator().manual_seed(3)) for _ in "ab"]
     assert torch.equal(*runs)
     assert runs[0].shape == (3, 8) and 0 <= runs[0].min() and runs[0].max() < V
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p", "kept"),
+    [(1, 0, 1, 5), (2, 0, 1, 5), (0.5, 0, 1, 5), (1, 2, 1, 2), (1, 0, 0.9, 3), (2, 0, 0.9, 4), (1, 2, 0.7, 1)],
+    ids=["all", "hot", "cold", "top-k", "top-p", "hot top-p", "top-p of top-k"],
+)
+def test_sampling_follows_the_probabilities_of_what_is_kept(temperature, top_k, top_p, kept):
+    """Of softmax(2, 1, 0, -1, -3), 0.88 lie on the first two, 0.97 on three; at temperature 2 0.90 on three."""
+    logits = torch.tensor([0.0, -1.0, 2.0, -3.0, 1.0])
+    weights = (logits / temperature).exp() * (logits >= logits.sort(descending=True).values[kept - 1])
+    drawn = choose(logits.expand(20000, -1), temperature, top_k, top_p, torch.Generator().manual_seed(1))
+    share = torch.bincount(drawn, minlength=5) / 20000
+    torch.testing.assert_close(share, weights / weights.sum(), atol=0.015, rtol=0)
+    assert not share[weights == 0].any()
 
 
 @cells

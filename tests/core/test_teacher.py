@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
-from fairseq_smt.core.layers import rotary_table, rotate
+from fairseq_smt.core.layers import CausalConvolution, rotary_table, rotate
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.random import draw_positions, keyed_uniform, take
 from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher
@@ -131,6 +131,25 @@ def test_window_teacher_equals_one_pass_per_window():
         window = tokens[:, max(0, t - 4) : t + 1]
         alone = teacher.at(window, torch.full((3, 1), window.shape[1] - 1))
         torch.testing.assert_close(alone[:, 0], labels[:, t], atol=1e-5, rtol=1e-5)
+
+
+def test_window_teacher_is_an_encoder_in_which_all_attend_to_all():
+    """Of a window that is full: no mask at all."""
+    teacher, tokens = make_teacher("window", window=T), make_tokens()
+    x = torch.cat((teacher.embedding(tokens), teacher.registers.expand(3, -1, -1)), 1)
+    rotary = rotary_table(T + K, 8, x)
+    for block in teacher.blocks:
+        x = block(x, rotary)
+    expected = normalize_memory(teacher.out(teacher.norm(x[:, T:])))
+    torch.testing.assert_close(teacher.labels(tokens)[:, -1], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_convolution_equals_a_loop_over_its_taps():
+    convolution, x = CausalConvolution(5, 3), torch.randn(2, 7, 5)
+    found = convolution(x)
+    for t in range(7):
+        expected = sum(convolution.weight[lag] * x[:, t - lag] for lag in range(3) if lag <= t)
+        torch.testing.assert_close(found[:, t], expected)
 
 
 @pytest.mark.parametrize("register_layers", [1, 2, 3])
