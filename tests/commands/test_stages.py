@@ -1,10 +1,13 @@
 """The stages after SMT under the real commands: DMT, chunked BPTT, and BPTT that starts from a DMT checkpoint."""
 
+import math
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands.test_training import losses, parameters, records
@@ -147,6 +150,41 @@ def test_cross_entropy_is_backpropagation_through_time(data):
     torch.testing.assert_close(loss, expected)
     found, wanted = (torch.autograd.grad(x, list(model.rnn.parameters())) for x in (loss, expected))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_logged_are_means_over_all_batches_in_bits_and_over_the_label_variance(data):
+    model, criterion, sample = stage(data, "--criterion", "smt")
+    model.eval()
+    logs = [criterion(model, x)[2] for x in (sample, criterion.task.truncate(sample, 7))]
+    with metrics.aggregate() as found:
+        criterion.reduce_metrics(logs)
+    found = found.get_smoothed_values()
+
+    def mean(name: str, count: str) -> float:
+        return sum(float(log[name]) for log in logs) / sum(float(log[count]) for log in logs)
+
+    assert found["loss"] == pytest.approx(mean("loss", "ntokens") / math.log(2), abs=2e-3)
+    bits = mean("rnn_nll_sum", "rnn_nll_count") / math.log(2)
+    assert found["rnn_nll"] == pytest.approx(bits, abs=2e-3) and found["rnn_ppl"] == pytest.approx(2**bits, rel=1e-3)
+    assert found["rnn_bpb"] == pytest.approx(mean("rnn_nll_sum", "scored_bytes") / math.log(2), abs=2e-3)
+    assert found["rnn_accuracy"] == pytest.approx(mean("rnn_accuracy_sum", "rnn_accuracy_count"), abs=1e-4)
+    variance = mean("label_variance_sum", "label_variance_count")
+    for name, logged in (("dynamics", "one_step_error"), ("drift_4", "drift_4")):
+        assert found[logged] == pytest.approx(mean(f"{name}_sum", f"{name}_count") / variance, abs=2e-4)
+
+
+def test_the_model_is_given_blocks_of_the_curriculums_length_in_training_and_whole_ones_in_validation(data):
+    flags = ["--criterion", "smt", "--curriculum-start", 4, "--curriculum-updates", 10]
+    model, criterion, sample = stage(data, *flags)
+    task, optimizer, seen = criterion.task, SimpleNamespace(backward=lambda loss: loss.backward()), []
+    model.register_forward_pre_hook(lambda _, __, given: seen.append(given["src_tokens"].shape), with_kwargs=True)
+    counted = []
+    for update in (0, 5, 10):
+        model.set_num_updates(update)
+        counted.append(task.train_step(sample, model, criterion, optimizer, update)[1])
+    task.valid_step(sample, model, criterion)
+    assert seen == [(4, 4), (4, 18), (4, 33), (4, 33)]
+    assert counted == [int(sample["net_input"]["src_lengths"].clamp(max=n).sum()) for n in (4, 18, 33)]
 
 
 def test_the_readout_alone_can_be_trained(data, trained):

@@ -9,7 +9,7 @@ from fairseq_smt.core.future import build_future
 from fairseq_smt.core.layers import CausalConvolution, rotary_table, rotate
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.random import draw_positions, keyed_uniform, take
-from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher
+from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher, fingerprint
 
 V, K, D, T = 11, 3, 8, 12
 DTYPES = [torch.float32, torch.float64]
@@ -187,10 +187,35 @@ def test_registers_equal_a_loop_over_positions(register_layers):
     torch.testing.assert_close(labels, normalize_memory(head.projection(trunk.norm(registers))))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_scan_head_equals_its_formula_and_adds_up_in_float32(dtype):
+    teacher = make_teacher("scan", dtype)
+    labels, hidden = teacher(make_tokens(length=60))
+    head, precise = teacher.head, torch.promote_types(dtype, torch.float32)
+    z, c = head.gate(hidden).to(precise).sigmoid(), head.content(hidden)
+    state, states = head.start.to(precise), []
+    for t in range(60):
+        state = (1 - z[:, t]) * state + z[:, t] * c[:, t]
+        states.append(normalize_memory(state.unflatten(-1, (K, D))))
+    assert ((labels - torch.stack(states, 1).to(dtype)).abs() < 1e-6).float().mean() > 0.999
+    assert z.mean() < 0.2, "the gates begin nearly closed"
+
+
 @heads
 def test_rows_do_not_mix(head):
     teacher, tokens = make_teacher(head), make_tokens()
     torch.testing.assert_close(teacher.labels(tokens)[1:2], teacher.labels(tokens[1:2]), atol=1e-5, rtol=1e-5)
+
+
+@heads
+@torch.no_grad()
+def test_the_fingerprint_depends_on_the_last_number_of_every_tensor(head):
+    teacher = make_teacher(head)
+    found = {fingerprint(teacher)}
+    for p in teacher.parameters():
+        p.flatten()[-1] += 1
+        found.add(fingerprint(teacher))
+    assert len(found) == 1 + len(list(teacher.parameters()))
 
 
 @heads
