@@ -308,6 +308,14 @@ def test_far_logits_see_the_last_inputs_after_t_only():
     assert ((future(memory.flip(1), tokens, t, s) - logits).abs().amax(-1) > 1e-5).all()
 
 
+def test_far_logits_depend_on_the_place_of_their_target_and_on_its_distance():
+    """Where the memory and all inputs are the same: one pair at one distance, one pair at one place."""
+    future, tokens = make_future("far", 1), torch.ones(1, T, dtype=torch.long)
+    t, s = torch.tensor([[0, 1, 0]]), torch.tensor([[[9], [10], [10]]])
+    logits = future(torch.randn(1, 1, K, D).expand(-1, 3, -1, -1), tokens, t, s)[0, :, 0]
+    assert (logits[0] - logits[1]).abs().max() > 1e-3 and (logits[1] - logits[2]).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(("name", "futures"), [("window", 3), ("window", 0), ("window", 50), ("far", 1), ("far", 5)])
 def test_targets_for_returns_asked_targets_only(name, futures):
     future = make_future(name, futures)
@@ -321,6 +329,9 @@ def test_targets_for_returns_asked_targets_only(name, futures):
     assert (s >= t[..., None])[valid].all()
     assert real[torch.arange(5)[:, None], t][eligible].all()
     assert not valid[4].any()
+    if name == "far":
+        assert torch.equal(valid.any(2), eligible) and torch.equal(valid.all(2), eligible)
+        assert torch.equal(eligible.any(1), asked.any(1))
 
 
 @pytest.mark.parametrize("futures", [1, 3, 7])
