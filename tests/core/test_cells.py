@@ -58,6 +58,26 @@ def test_step_depends_on_memory_and_token(name):
     assert not torch.allclose(out[0], out[1])
 
 
+def test_the_gru_is_torchs_with_a_normalised_state():
+    cell, memory, tokens = make_cell("gru"), normalize_memory(torch.randn(5, K, D)), make_tokens(5, 1)[:, 0]
+    theirs = torch.nn.GRUCell(16, K * D)
+    names = dict(weight_ih="token_in.weight", bias_ih="token_in.bias", weight_hh="memory_in.weight")
+    theirs.load_state_dict({a: cell.state_dict()[b] for a, b in (names | dict(bias_hh="memory_in.bias")).items()})
+    expected = normalize_memory(theirs(cell.embedding(tokens), memory.flatten(1)).view_as(memory))
+    torch.testing.assert_close(cell(memory, cell.inputs(tokens)), expected)
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_a_cell_whose_last_layers_are_zero_keeps_the_memory(name):
+    """The residual path; the transformer adds its slots, which tell the memory's tokens apart."""
+    cell, memory = make_cell(name), normalize_memory(torch.randn(5, K, D))
+    outs = [cell.memory_out] if name == "mlp" else [m for b in cell.blocks for m in (b.attention.out, b.mlp_out)]
+    for p in (p for out in outs for p in out.parameters()):
+        torch.nn.init.zeros_(p)
+    kept = memory if name == "mlp" else normalize_memory(memory + cell.slots)
+    torch.testing.assert_close(cell(memory, cell.inputs(make_tokens(5, 1)[:, 0])), kept)
+
+
 @cells
 def test_sequential_equals_loop_with_gradients(name):
     cell, tokens = make_cell(name).double(), make_tokens(2, 5)
