@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fairseq_smt.core.schedules import WaitingRamp
 from tests.commands.test_training import losses, parameters, records
 from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
 
@@ -132,7 +133,11 @@ def test_every_rollout_with_every_chunk_length(data, trained, rollout, lengths):
     criterion.observe([log])
     assert torch.isfinite(loss) and size == log["ntokens"] > 0
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
-    assert (model.schedule[1] > 0) == (lengths == "adaptive")
+    if lengths == "adaptive":
+        drift, variance = (float(log[f"{x}_sum"] / log[f"{x}_count"]) for x in ("rollout_drift", "label_variance"))
+        assert model.schedule.tolist() == list(criterion.adaptive.observe(WaitingRamp.INITIAL, 1, drift / variance))
+    else:
+        assert tuple(model.schedule.tolist()) == WaitingRamp.INITIAL
     model.eval()
     assert torch.isfinite(criterion(model, sample)[0])
 
