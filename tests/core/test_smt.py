@@ -188,6 +188,7 @@ def test_validation_scores_the_rnn_on_its_own_memories(cell, head):
     torch.testing.assert_close(mean(terms, "drift_4"), error[:2, 3].mean())
     assert terms.measures["drift_16"][1] == 0 and terms.measures["drift_64"][1] == 0
     assert "drift_256" not in terms.measures
+    assert smt(modules, make_batch((4, 4, 3), 4), training=False).measures["drift_4"][1] == 2
 
 
 @heads
