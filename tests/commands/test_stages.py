@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.schedules import WaitingRamp
 from tests.commands.test_training import losses, parameters, records
 from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
@@ -190,6 +192,50 @@ def test_the_model_is_given_blocks_of_the_curriculums_length_in_training_and_who
     task.valid_step(sample, model, criterion)
     assert seen == [(4, 4), (4, 18), (4, 33), (4, 33)]
     assert counted == [int(sample["net_input"]["src_lengths"].clamp(max=n).sum()) for n in (4, 18, 33)]
+
+
+def test_flags_reach_the_objectives(data):
+    """Every field of an objective, at values that are not the default."""
+    numbers = dict(future_positions=3, readout_positions=5, dynamics_positions=7, label_pairs=2, uniformity_tokens=9)
+    weights = {f"{x}_weight": 0.25 for x in ("future", "readout", "trunk", "dynamics", "pursuit", "uniformity")}
+    smt = weights | numbers | dict(diagnostics_interval=3, seed=9)
+    dmt = dict(drift_weight=2.0, readout_weight=3.0, rollout="warm", chunk=3, chunk_lengths="random")
+    dmt |= dict(drift_backprop=5, ce_backprop=2, seed=9)
+    for expected, renamed in (
+        (SupervisedMemoryTraining(**smt, detach="source", horizon=32), ["--dynamics-detach", "source"]),
+        (DaggerMemoryTraining(**dmt, passes=2, horizon=32), ["--warm-passes", 2]),
+        (ChunkedBackpropagation(chunk=3, seed=9, passes=2), ["--warm-passes", 2]),
+    ):
+        given = {f.name: getattr(expected, f.name) for f in fields(expected)}
+        flags = [x for name, v in given.items() for x in (f"--{name.replace('_', '-')}", v)]
+        hidden = ("--detach", "--horizon", "--passes")
+        flags = [x for pair in zip(flags[::2], flags[1::2], strict=True) if pair[0] not in hidden for x in pair]
+        kind = {SupervisedMemoryTraining: "smt", DaggerMemoryTraining: "dmt"}.get(type(expected), "chunked_bptt")
+        assert stage(data, "--criterion", kind, *flags, *renamed)[1].objective == expected
+
+
+def test_a_reordered_decoder_goes_on_from_the_memories_of_the_rows_kept(data):
+    model, _, sample = stage(data, "--criterion", "smt")
+    tokens, order, state = sample["net_input"]["src_tokens"][:3, :5], torch.tensor([2, 0, 0]), {}
+    model.decoder(tokens[:, :4], incremental_state=state)
+    model.decoder.reorder_incremental_state(state, order)
+    found = model.decoder(tokens[order], incremental_state=state)[0]
+    torch.testing.assert_close(found[:, -1], model.decoder(tokens[order])[0][:, -1])
+
+
+@pytest.mark.parametrize("min_len", [1, 2])
+def test_a_row_whose_prompt_is_over_is_generated_freely_while_another_is_forced(data, min_len):
+    from fairseq_smt.generation import PromptGenerator
+
+    model, criterion, _ = stage(data, "--criterion", "smt")
+    words = criterion.task.source_dictionary
+    generator = PromptGenerator([model], words, beam_size=1, min_len=min_len)
+    prompts = torch.tensor([[9, 8, 7], [9, words.pad(), words.pad()]])
+    free = torch.zeros(2, len(words))
+    lprobs, _, _ = generator._prefix_tokens(1, free, torch.zeros(2, 9), torch.zeros(2, 9).long(), prompts, 1)
+    assert lprobs[0].isfinite().nonzero().flatten().tolist() == [8]
+    never = {words.bos(), words.unk()} | ({words.eos()} if min_len > 1 else set())
+    assert set(lprobs[1].isinf().nonzero().flatten().tolist()) == never
 
 
 def test_the_readout_alone_can_be_trained(data, trained):

@@ -150,9 +150,16 @@ def test_lengths_give_memory_after_last_real_token(name):
         torch.testing.assert_close(other[row, :n], alone[0], atol=1e-5, rtol=1e-5)
 
 
+def test_a_hidden_readout_is_two_layers_with_gelu_between():
+    model, memory = make_model("mlp", readout_hidden=5), torch.randn(2, K, D)
+    hidden = torch.nn.functional.gelu(model.readout.hidden(memory.flatten(1)), approximate="tanh")
+    torch.testing.assert_close(model.readout(memory), model.readout.out(hidden))
+
+
 @cells
-def test_initial_memory_is_trained(name):
+def test_initial_memory_is_normalised_and_trained(name):
     model = make_model(name)
+    torch.testing.assert_close(model.initial(2).square().mean(-1), torch.ones(2, K))
     model(make_tokens())[0].logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert model.initial.weight.grad.abs().sum() > 0
