@@ -138,6 +138,8 @@ def test_every_rollout_with_every_chunk_length(data, trained, rollout, lengths):
     if lengths == "adaptive":
         drift, variance = (float(log[f"{x}_sum"] / log[f"{x}_count"]) for x in ("rollout_drift", "label_variance"))
         assert model.schedule.tolist() == list(criterion.adaptive.observe(WaitingRamp.INITIAL, 1, drift / variance))
+        measured = {"rollout_drift": 0.02, "label_variance": 0.5}  # neither near nor far, over the variance
+        assert criterion.advance(WaitingRamp.INITIAL, 1, measured)[1] == 4 * criterion.adaptive.UNIT
     else:
         assert tuple(model.schedule.tolist()) == WaitingRamp.INITIAL
     model.eval()
