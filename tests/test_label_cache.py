@@ -161,6 +161,29 @@ def test_a_byte_that_is_not_sampled_is_found_by_verify(data, trained, made, tmp_
     refused("every byte of .bin", lambda: cache(other, trained, root))
 
 
+def test_fingerprints_depend_on_the_index_and_on_what_they_read_of_the_text(tmp_path):
+    """The quick one reads 64 pieces of 4 KB: of 1 MB the ends, and a byte in 4."""
+    from fairseq_smt.data.label_cache.fingerprint import full_fingerprint, quick_fingerprint
+
+    prefix, size = tmp_path / "train", 1 << 20
+    index, text = tmp_path / "train.idx", tmp_path / "train.bin"
+    index.write_bytes(bytes(2000))
+    text.write_bytes(bytes(size))
+    first = {f: f([prefix]) for f in (quick_fingerprint, full_fingerprint)}
+    for path, byte, quick, full in (
+        (index, 1999, True, False),
+        (text, 0, True, True),
+        (text, size - 1, True, True),
+        (text, (size - 4096) * 31 // 63 + 4095, True, True),
+        (text, (size - 4096) * 31 // 63 + 4096, False, True),
+    ):
+        flip(path, byte)
+        assert [first[f] != f([prefix]) for f in first] == [quick, full], (path, byte)
+        flip(path, byte)
+    text.write_bytes(bytes(size + 1))
+    assert [first[f] != f([prefix]) for f in first] == [True, True]
+
+
 def test_another_teacher(data, trained, made, model, tmp_path):
     from fairseq_smt.core.teacher import fingerprint
     from fairseq_smt.criterions.objective import check_labels

@@ -18,7 +18,8 @@ def test_splitting_by_share_loses_and_repeats_nothing():
     texts = ["".join(map(str, range(i, i + 60))) for i in (0, 500)]
     parts = split_by_share(texts, 0.1, 0.2)
     assert [a + b + c for a, b, c in zip(*(parts[n] for n in ("train", "valid", "test")), strict=True)] == texts
-    assert all(parts[name] for name in parts)
+    for text, *cut in zip(texts, *(parts[n] for n in ("train", "valid", "test")), strict=True):
+        assert [len(x) / len(text) for x in cut] == pytest.approx([0.7, 0.1, 0.2], abs=1 / len(text))
 
 
 def test_splitting_by_document_gives_every_text_to_one_split():

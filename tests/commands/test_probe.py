@@ -86,7 +86,7 @@ def test_every_probe_runs_under_every_criterion(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["retrieval", "stack"])
-def test_fairseqs_own_language_models_learn_a_probe(tmp_path, name):
+def test_fairseqs_own_language_models_run_on_a_probe(tmp_path, name):
     sizes = ["--decoder-embed-dim", 16, "--decoder-layers", 1, "--dropout", 0]
     models = {
         "lstm_lm": ["--decoder-hidden-size", 16, "--decoder-out-embed-dim", 16],

@@ -74,7 +74,7 @@ def test_a_resumed_run_continues_exactly(data, tmp_path):
     assert 5 <= a["schedule"][2] < 12, "the wait must end in the second part"
 
 
-def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tmp_path):
+def test_cross_entropy_trains_the_rnn_alone_and_its_checkpoint_is_scored(data, tmp_path):
     flags = ["--criterion", "cross_entropy", "--memory-head", "none", "--max-update", 20, "--save-dir", tmp_path]
     flags += ["--curriculum-start", 4, "--curriculum-updates", 10]
     fairseq("train", data, *TRAIN, *flags)

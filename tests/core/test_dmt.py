@@ -1,12 +1,14 @@
 """DAgger Memory Training and chunked BPTT on tiny modules."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackpropagation, DaggerMemoryTraining
-from fairseq_smt.core.rollout import sequential
+from fairseq_smt.core.rollout import sequential, warm
 from fairseq_smt.core.teacher import HEADS
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
@@ -120,6 +122,10 @@ def test_random_chunks_differ_by_update_and_not_by_samples():
     assert len(set(drawn)) > 100 and {c for c, _ in drawn} <= set(range(1, 65))
     assert all(0 <= offset < chunk for chunk, offset in drawn)
     assert drawn == [objective.chunk_at(update, 64) for update in range(200)]
+    other = DaggerMemoryTraining(chunk_lengths="random", horizon=64, seed=2)
+    assert len(set(drawn) & {other.chunk_at(update, 64) for update in range(200)}) < 50
+    short = DaggerMemoryTraining(chunk_lengths="random", horizon=4)
+    assert {short.chunk_at(update, 4) for update in range(200)} == {(c, o) for c in range(1, 5) for o in range(c)}
 
 
 @pytest.mark.parametrize("rollout", ["chunked", "warm", "jacobi"])
@@ -142,6 +148,7 @@ def test_a_given_chunk_length_is_used():
 @cells
 def test_validation_measures_the_rnn_from_its_initial_memory(cell):
     modules, batch = make_modules(cell), make_batch((10, 7, 3, 1))
+    batch.scored = batch.asked & (torch.arange(T) % 2 == 0)
     terms = DaggerMemoryTraining()(modules, batch, training=False)
     labels = modules.teacher.labels(batch.inputs)
     rnn = modules.rnn
@@ -149,7 +156,7 @@ def test_validation_measures_the_rnn_from_its_initial_memory(cell):
     torch.testing.assert_close(mean(terms, "drift_4"), (memories - labels)[:2, 3].square().mean().detach())
     for name, memory in (("rnn", memories), ("ceiling", labels)):
         nll = -rnn.readout(memory).log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
-        torch.testing.assert_close(mean(terms, f"{name}_nll"), nll[batch.asked].mean().detach())
+        torch.testing.assert_close(mean(terms, f"{name}_nll"), nll[batch.scored].mean().detach())
 
 
 @cells
@@ -164,6 +171,30 @@ def test_one_long_chunk_is_backpropagation_through_time(cell):
             if all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True)):
                 return
     pytest.fail("no offset gave one chunk")
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_chunked_bptt_is_the_loss_of_warm_chunks_at_an_offset_of_the_update(passes):
+    modules, batch = make_modules(), make_batch()
+    rnn, inputs = modules.rnn, modules.rnn.cell.inputs(batch.inputs)
+    expected = []
+    for offset in range(3):
+        memories = warm(rnn.cell, rnn.initial(4), inputs, 3, offset, passes)
+        nll = -rnn.readout(memories).log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+        expected.append(nll[batch.asked].mean())
+    expected = torch.stack(expected).detach()
+
+    def offsets(seed):
+        for update in range(12):
+            objective = ChunkedBackpropagation(3, passes, seed)
+            loss = objective(modules, batch, update=update).loss
+            assert loss == objective(modules, replace(batch, ids=batch.ids + update + 1), update=update).loss
+            distance, offset = (expected - loss.detach()).abs().min(0)
+            assert distance < 1e-5
+            yield int(offset)
+
+    assert expected.diff().abs().min() > 1e-3
+    assert set(offsets(1)) == {0, 1, 2} and list(offsets(1)) != list(offsets(2))
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_single_draws_are_uniform_over_eligible_positions():
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), length=st.integers(1, 40), rows=st.integers(1, 4), n=st.integers(1, 50))
-def test_draw_gives_ascending_eligible_positions(data, length, rows, n):
+def test_draw_gives_one_eligible_position_of_every_stratum(data, length, rows, n):
     bits = data.draw(st.lists(st.booleans(), min_size=rows * length, max_size=rows * length))
     number = st.integers(0, 2**24 - 1) | st.sampled_from([0, 2**24 - 1])
     uniform = data.draw(st.lists(number, min_size=rows * n, max_size=rows * n))
@@ -90,7 +90,11 @@ def test_draw_gives_ascending_eligible_positions(data, length, rows, n):
     assert ((positions >= 0) & (positions < length)).all()
     assert torch.equal(valid, mask.any(1, keepdim=True).expand(rows, n))
     assert take(mask, positions)[valid].all()
+    count, i = mask.sum(1, keepdim=True), torch.arange(n)
+    rank = take(mask.cumsum(1), positions) - 1
     assert (positions.diff(dim=1) >= 0).all()
+    assert (rank <= ((i + 1) * count - 1).clamp(min=0) // n)[valid].all()
+    assert (rank + 1 >= i * count / n)[valid].all()
 
 
 def test_take_indexes_rows():

@@ -71,6 +71,10 @@ def test_the_curriculum_grows_from_start_to_the_full_length(start, more, length,
     assert curriculum.length(length) == full and curriculum.length(0) == (start if length else full)
 
 
+def test_the_curriculum_grows_evenly():
+    assert [LengthCurriculum(4, 8, 24).length(update) for update in range(9)] == [4, 6, 9, 11, 14, 16, 19, 21, 24]
+
+
 def test_no_curriculum():
     assert {LengthCurriculum(0, 100, 7).length(update) for update in range(200)} == {7}
 
