@@ -14,13 +14,13 @@ from tests.test_checkpoint import averaged
 
 @pytest.fixture(scope="module")
 def average(data, tmp_path_factory):
-    """Folder of the average of two checkpoints of an SMT run; all but the weights is the first one's."""
+    """Folder of the average of two checkpoints of an SMT run, several times; all but the weights is the first one's."""
     folder = tmp_path_factory.mktemp("average")
     smt = ["--criterion", "smt", "--max-update", 6, "--save-interval-updates", 3, "--disable-validation"]
     fairseq("train", data, *TRAIN, *smt, "--save-dir", folder)
     first, second = (torch.load(folder / f"checkpoint_1_{update}.pt", weights_only=False) for update in (3, 6))
     assert not torch.equal(first["model"]["teacher_fingerprint"], second["model"]["teacher_fingerprint"])
-    torch.save(first | {"model": averaged([first["model"], second["model"]])}, folder / "checkpoint_last.pt")
+    torch.save(first | {"model": averaged([first["model"], second["model"]] * 16)}, folder / "checkpoint_last.pt")
     return folder
 
 
