@@ -156,6 +156,10 @@ def test_the_readout_alone_can_be_trained(data, trained):
         ([*BPTT, "--chunk", 0], False, "--chunk must be positive, not 0"),
         ([*BPTT, "--warm-passes", -1], False, "--warm-passes must not be negative, got -1"),
         (["--criterion", "smt", "--memory-head", "none"], False, "--criterion smt trains a teacher"),
+        (["--criterion", "smt", "--pursuit-weight", -1], False, "--pursuit-weight must not be negative, got -1.0"),
+        (["--criterion", "dmt", "--drift-weight", "nan"], False, "--drift-weight must be a finite number, not nan"),
+        (["--criterion", "smt", "--dynamics-wait-below", "nan"], False, "--dynamics-wait-below must be a finite"),
+        (["--criterion", "smt", "--label-pairs", 10**6], False, "--label-pairs 1000000 is more than a block has"),
     ],
     ids=str,
 )

@@ -1,5 +1,7 @@
 """DAgger Memory Training and chunked BPTT on tiny modules."""
 
+import math
+
 import pytest
 import torch
 
@@ -194,6 +196,8 @@ def test_a_shorter_chunk_cuts_every_micro_batch_at_a_random_offset():
         (dict(drift_backprop=0), "--drift-backprop"),
         (dict(ce_backprop=-1), "--ce-backprop"),
         (dict(passes=-1), "--warm-passes"),
+        (dict(drift_weight=-1.0), "--drift-weight must not be negative, got -1.0"),
+        (dict(readout_weight=math.nan), "--readout-weight must be a finite number, not nan"),
     ],
     ids=str,
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
-from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.errors import require_not_negative, require_positive
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.rollout import warm
 
@@ -33,7 +33,7 @@ class ChunkedBackpropagation:
 
     def __post_init__(self) -> None:
         require_positive(chunk=self.chunk)
-        require(self.passes >= 0, f"--warm-passes must not be negative, got {self.passes}.")
+        require_not_negative(warm_passes=self.passes)
 
     def __call__(self, modules: Modules, batch: Batch, *, update: int = 0, training: bool = True) -> Terms:
         """The loss of a batch, a float32 mean over its targets, with its terms in nats."""
