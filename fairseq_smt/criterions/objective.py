@@ -159,9 +159,14 @@ class ObjectiveCriterion(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
-        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
+        """Log the loss in bits, and every measure."""
         size = _total(logging_outputs, "sample_size")
         metrics.log_scalar("loss", _total(logging_outputs, "loss") / size * BITS, size, round=3)
+        ObjectiveCriterion.log_measures(logging_outputs)
+
+    @staticmethod
+    def log_measures(logging_outputs) -> None:
+        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
         means = _means(logging_outputs)
         for name, mean in means.items():
             weight = _total(logging_outputs, f"{name}_count")
