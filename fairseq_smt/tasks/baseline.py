@@ -31,7 +31,7 @@ class BaselineTask:
     def _score(self, sample: dict[str, Any], model, output) -> dict[str, Tensor]:
         """Sums and counts, as our criterions log them."""
         batch = self.batch_of(sample)
-        log_probabilities = model.get_normalized_probs(output, log_probs=True, sample=sample)
+        log_probabilities = model.get_normalized_probs(output, log_probs=True)
         nll, count = losses.cross_entropy(log_probabilities, batch.targets, batch.scored)
         right = ((log_probabilities.argmax(-1) == batch.targets) & batch.scored).sum()
         log = {"rnn_nll_sum": nll, "rnn_nll_count": count, "rnn_accuracy_sum": right, "rnn_accuracy_count": count}
