@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fairseq_smt.core.batch import Modules
+from fairseq_smt.core.fingerprints import unpack
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.data.label_cache.codec import STORED
 from fairseq_smt.data.label_cache.files import ShardFiles, locked
@@ -228,7 +229,7 @@ def test_a_student_of_other_sizes_and_one_that_has_met_no_teacher(data, made):
     refused("give --memory-width 16", lambda: check_labels(wide, task.label_cache))
     student = SmtLanguageModel(SmtLanguageModelConfig(**tiny | dict(cell="gru")), task.dictionary)
     check_labels(student, task.label_cache)
-    assert int(student.state_dict()["teacher_fingerprint"]) == task.label_cache.teacher != 0
+    assert unpack(student.state_dict()["teacher_fingerprint"]) == task.label_cache.teacher != 0
 
 
 def test_shards_or_splits_of_different_teachers(data, trained, made, tmp_path):

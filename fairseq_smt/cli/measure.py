@@ -77,7 +77,8 @@ def objective_of(checkpoint: Checkpoint) -> SupervisedMemoryTraining:
     """The SMT objective with the coefficients of the checkpoint's training, or the defaults after another criterion."""
     trained = checkpoint.cfg.criterion
     cfg = trained if trained._name == "smt" else SmtCriterionConfig(tokens_per_sample=0, max_update=0, seed=1)
-    return SupervisedMemoryTraining(**options_of(SupervisedMemoryTraining, cfg), detach=str(cfg.dynamics_detach))
+    options = options_of(SupervisedMemoryTraining, cfg) | {"horizon": cfg.tokens_per_sample}
+    return SupervisedMemoryTraining(**options, detach=str(cfg.dynamics_detach))
 
 
 def gradients(checkpoint: Checkpoint, batches: list[Batch]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ measure; what they remember are three integers, which their caller stores with t
 
 from dataclasses import dataclass
 
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class WaitingRamp:
 
     Attributes:
         ramp: the factor once it has started; it is 0 before.
-        below: the threshold; 0 or less does not wait: the ramp starts at update 0.
+        below: the threshold; 0 does not wait: the ramp starts at update 0.
         patience: updates in a row, at least 1.
     """
 
@@ -41,7 +41,8 @@ class WaitingRamp:
     patience: int = 1
 
     def __post_init__(self) -> None:
-        require(self.patience > 0, f"--dynamics-wait-patience must be positive, not {self.patience}.")
+        require_not_negative(dynamics_wait_below=self.below)
+        require_positive(dynamics_wait_patience=self.patience)
 
     @property
     def waits(self) -> bool:

@@ -15,23 +15,31 @@ from fairseq_smt.errors import require
 class ChunkedBpttCriterionConfig(FairseqDataclass):
     """Chunks of the objective."""
 
-    chunk: int = field(default=16, metadata={"help": "positions per chunk, through which the gradient goes"})
+    chunk: int = field(
+        default=16,
+        metadata={
+            "help": "positions per chunk, through which the gradient goes; --tokens-per-sample or more: the whole block"
+        },
+    )
     warm_passes: int = field(
         default=1,
         metadata={"help": "passes without gradient that give the chunks their first memories; 0: the initial memory"},
     )
+    tokens_per_sample: int = II("task.tokens_per_sample")
     seed: int = II("common.seed")
 
 
 @register_criterion("chunked_bptt", dataclass=ChunkedBpttCriterionConfig)
 class ChunkedBpttCriterion(ObjectiveCriterion):
-    """Trains the RNN alone; with --chunk as long as the block, as fairseq's `cross_entropy` does (BPTT)."""
+    """Trains the RNN alone; with --chunk as long as --tokens-per-sample, as fairseq's `cross_entropy` does (BPTT)."""
 
     reads_labels = False
 
     def __init__(self, cfg: ChunkedBpttCriterionConfig, task):
         super().__init__(task)
-        self.objective = ChunkedBackpropagation(**options_of(ChunkedBackpropagation, cfg), passes=cfg.warm_passes)
+        self.objective = ChunkedBackpropagation(
+            **options_of(ChunkedBackpropagation, cfg), passes=cfg.warm_passes, horizon=cfg.tokens_per_sample
+        )
 
     def check(self, model) -> None:
         require(

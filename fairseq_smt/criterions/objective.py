@@ -9,6 +9,7 @@ import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 
+from fairseq_smt.core import fingerprints
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.errors import ConfigurationError, require
 
@@ -41,7 +42,7 @@ def check_labels(model, cache: LabelCache) -> None:
         model.teacher is None or not any(p.requires_grad for p in model.teacher.parameters()),
         "--label-cache holds the labels of a frozen teacher: add --memory-head none, or --train rnn.",
     )
-    met = int(model.teacher_fingerprint)
+    met = fingerprints.unpack(model.teacher_fingerprint)
     require(
         bool(met) or model.teacher is None,
         "with --label-cache the model needs no teacher, and has one that was never trained: add --memory-head none, or "
@@ -52,7 +53,7 @@ def check_labels(model, cache: LabelCache) -> None:
         f"the labels in {cache.folder} are of another teacher ({cache.teacher:016x}) than the checkpoint's "
         f"({met:016x}): give the checkpoint they were made with, or cache this one's by fairseq-smt-cache-labels.",
     )
-    model.teacher_fingerprint.fill_(cache.teacher)
+    model.teacher_fingerprint.copy_(fingerprints.pack(cache.teacher))
 
 
 class ObjectiveCriterion(FairseqCriterion):
@@ -158,9 +159,14 @@ class ObjectiveCriterion(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
-        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
+        """Log the loss in bits, and every measure."""
         size = _total(logging_outputs, "sample_size")
         metrics.log_scalar("loss", _total(logging_outputs, "loss") / size * BITS, size, round=3)
+        ObjectiveCriterion.log_measures(logging_outputs)
+
+    @staticmethod
+    def log_measures(logging_outputs) -> None:
+        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
         means = _means(logging_outputs)
         for name, mean in means.items():
             weight = _total(logging_outputs, f"{name}_count")

@@ -37,7 +37,9 @@ class SmtCriterionConfig(FairseqDataclass):
     label_pairs: int = field(
         default=4, metadata={"help": "transitions per block that are labelled with --memory-head window"}
     )
-    uniformity_tokens: int = field(default=512, metadata={"help": "memory tokens in the uniformity loss"})
+    uniformity_tokens: int = field(
+        default=512, metadata={"help": "memory tokens in the uniformity loss, at most those of a batch"}
+    )
     dynamics_detach: ChoiceEnum(list(DETACH)) = field(
         default="none", metadata={"help": "side of the symmetric transition loss that gets no gradient"}
     )

@@ -20,6 +20,7 @@ from fairseq_smt.data.binarized import check_binarized
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.generation import PromptGenerator
+from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
+class SmtLanguageModelingTask(BaselineTask, ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fairseq_smt.core.fingerprints import UNKNOWN, unpack
 from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.schedules import WaitingRamp
 from tests.commands.test_training import losses, parameters, records
@@ -47,7 +48,7 @@ def test_dmt_changes_the_rnn_and_neither_teacher_nor_fingerprint(trained, tuned)
     before, after = parameters(trained), parameters(tuned)
     names = changed(before, after) - {"schedule"}
     assert names and all(name.startswith("decoder.rnn.") for name in names)
-    assert int(after["teacher_fingerprint"]) == int(before["teacher_fingerprint"]) > 0
+    assert unpack(after["teacher_fingerprint"]) == unpack(before["teacher_fingerprint"]) > UNKNOWN
 
 
 def test_every_measure_of_dmt_is_logged(tuned):
@@ -262,6 +263,10 @@ def test_the_readout_alone_can_be_trained(data, trained):
         ([*BPTT, "--chunk", 0], False, "--chunk must be positive, not 0"),
         ([*BPTT, "--warm-passes", -1], False, "--warm-passes must not be negative, got -1"),
         (["--criterion", "smt", "--memory-head", "none"], False, "--criterion smt trains a teacher"),
+        (["--criterion", "smt", "--pursuit-weight", -1], False, "--pursuit-weight must not be negative, got -1.0"),
+        (["--criterion", "dmt", "--drift-weight", "nan"], False, "--drift-weight must be a finite number, not nan"),
+        (["--criterion", "smt", "--dynamics-wait-below", "nan"], False, "--dynamics-wait-below must be a finite"),
+        (["--criterion", "smt", "--label-pairs", 10**6], False, "--label-pairs 1000000 is more than a block has"),
     ],
     ids=str,
 )

@@ -1,10 +1,12 @@
 """DAgger Memory Training and chunked BPTT on tiny modules."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from fairseq_smt.core.batch import Batch, Draws
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackpropagation, DaggerMemoryTraining
@@ -160,17 +162,35 @@ def test_validation_measures_the_rnn_from_its_initial_memory(cell):
 
 
 @cells
-def test_one_long_chunk_is_backpropagation_through_time(cell):
-    modules, batch = make_modules(cell), make_batch()
-    for update in range(50):
-        terms = ChunkedBackpropagation(chunk=4 * T)(modules, batch, update=update)
-        nll = -modules.rnn(batch.inputs)[0].log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
-        expected = nll[batch.asked].mean()
-        if torch.allclose(terms.loss, expected):
-            found, wanted = gradients(terms.loss, modules), gradients(expected, modules)
-            if all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True)):
-                return
-    pytest.fail("no offset gave one chunk")
+@pytest.mark.parametrize("passes", [0, 2])
+@pytest.mark.parametrize(
+    ("chunk", "horizon"), [(T, T), (T, 0), (4 * T, T), (T - 1, T - 1)], ids=["T", "the batch's", "longer", "bos"]
+)
+def test_a_chunk_as_long_as_the_block_is_backpropagation_through_time(cell, chunk, horizon, passes):
+    """For a whole block and any update; a bos, which --tokens-per-sample does not count, makes it longer by one."""
+    modules, batch = make_modules(cell), make_batch((10, 7, 3, 10))
+    nll = -modules.rnn(batch.inputs)[0].log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+    expected = nll[batch.asked].mean()
+    wanted = gradients(expected, modules)
+    for update in range(12):
+        terms = ChunkedBackpropagation(chunk, passes, horizon, seed=update + 3)(modules, batch, update=update)
+        torch.testing.assert_close(terms.loss, expected)
+        torch.testing.assert_close(gradients(terms.loss, modules), wanted, atol=1e-6, rtol=1e-4)
+
+
+def test_a_shorter_chunk_cuts_every_micro_batch_at_a_random_offset():
+    """However short the blocks of a micro-batch are: chunks of an update begin at the same positions everywhere."""
+    modules, batch = make_modules(), make_batch()
+    short = part_of(batch, slice(0, 2))
+    short = Batch(*(getattr(short, name)[:, :4] for name in ("inputs", "targets", "real", "asked")), ids=short.ids)
+    objective = ChunkedBackpropagation(5, 0, horizon=T)
+    for update in range(5):
+        (where,) = Draws(1, update, batch.ids).shared("chunk", 1)
+        for part in (batch, short):
+            rnn, inputs = modules.rnn, modules.rnn.cell.inputs(part.inputs)
+            memories = warm(rnn.cell, rnn.initial(len(inputs)), inputs, 5, int(5 * where), 0)
+            nll = -rnn.readout(memories).log_softmax(-1).gather(-1, part.targets[..., None])[..., 0]
+            torch.testing.assert_close(objective(modules, part, update=update).loss, nll[part.asked].mean())
 
 
 @pytest.mark.parametrize("passes", [0, 1, 2])
@@ -186,7 +206,7 @@ def test_chunked_bptt_is_the_loss_of_warm_chunks_at_an_offset_of_the_update(pass
 
     def offsets(seed):
         for update in range(12):
-            objective = ChunkedBackpropagation(3, passes, seed)
+            objective = ChunkedBackpropagation(3, passes, seed=seed)
             loss = objective(modules, batch, update=update).loss
             assert loss == objective(modules, replace(batch, ids=batch.ids + update + 1), update=update).loss
             distance, offset = (expected - loss.detach()).abs().min(0)
@@ -206,6 +226,8 @@ def test_chunked_bptt_is_the_loss_of_warm_chunks_at_an_offset_of_the_update(pass
         (dict(drift_backprop=0), "--drift-backprop"),
         (dict(ce_backprop=-1), "--ce-backprop"),
         (dict(passes=-1), "--warm-passes"),
+        (dict(drift_weight=-1.0), "--drift-weight must not be negative, got -1.0"),
+        (dict(readout_weight=math.nan), "--readout-weight must be a finite number, not nan"),
     ],
     ids=str,
 )

@@ -88,6 +88,8 @@ def test_no_curriculum():
         ),
         (lambda: LengthCurriculum(-1, 10, 32), "--curriculum-start must not be negative"),
         (lambda: WaitingRamp(Ramp(1), 3.0, 0), "--dynamics-wait-patience must be positive"),
+        (lambda: WaitingRamp(Ramp(1), -1.0), "--dynamics-wait-below must not be negative, got -1.0"),
+        (lambda: WaitingRamp(Ramp(1), math.nan), "--dynamics-wait-below must be a finite number, not nan"),
     ],
 )
 def test_schedules_that_cannot_work(make, sentence):

@@ -1,5 +1,7 @@
 """Supervised Memory Training on tiny modules."""
 
+from math import inf, nan
+
 import pytest
 import torch
 
@@ -14,6 +16,8 @@ from fairseq_smt.core.teacher import HEADS
 from tests.core.operations import Operations
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
+WEIGHTS = [f"{name}_weight" for name in ("future", "readout", "trunk", "dynamics", "pursuit", "uniformity")]
+POSITIONS = ["future_positions", "readout_positions", "dynamics_positions", "label_pairs"]
 ONLY_DYNAMICS = dict(future_weight=0, readout_weight=0, trunk_weight=0, uniformity_weight=0, dynamics_weight=1)
 cells = pytest.mark.parametrize("cell", list(CELLS))
 heads = pytest.mark.parametrize("head", HEADS)
@@ -286,8 +290,12 @@ def test_every_cross_entropy_is_computed_once(training):
     assert done.names.count("_log_softmax") == (3 if training else 5)
 
 
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 @pytest.mark.parametrize(
-    ("changes", "flag"),
+    ("changes", "sentence"),
     [
         (dict(detach="sideways"), "--dynamics-detach"),
         (dict(future_positions=0), "--future-positions"),
@@ -296,9 +304,17 @@ def test_every_cross_entropy_is_computed_once(training):
         (dict(label_pairs=0), "--label-pairs"),
         (dict(diagnostics_interval=0), "--diagnostics-interval"),
         (dict(dynamics_positions=-1), "--dynamics-positions"),
+        *(({name: value}, f"{flag(name)} must") for name in WEIGHTS for value in (-0.1, nan, inf)),
+        *(({name: 65, "horizon": 64}, f"{flag(name)} 65 is more than a block has positions") for name in POSITIONS),
     ],
     ids=str,
 )
-def test_bad_options_are_refused(changes, flag):
-    with pytest.raises(ConfigurationError, match=flag):
+def test_bad_options_are_refused(changes, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
         SupervisedMemoryTraining(**changes)
+
+
+def test_every_position_of_a_block_may_be_asked_for_and_the_defaults_go_with_any_block():
+    for horizon in (1, 8, 64):
+        SupervisedMemoryTraining(horizon=horizon)
+    SupervisedMemoryTraining(horizon=64, **dict.fromkeys(POSITIONS, 64), **dict.fromkeys(WEIGHTS, 0.0))

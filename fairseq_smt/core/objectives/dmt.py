@@ -18,7 +18,7 @@ from torch import Tensor
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.diagnostics import label_variance
-from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.errors import require, require_not_negative, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
@@ -65,8 +65,8 @@ class DaggerMemoryTraining:
             f"--chunk-lengths {self.chunk_lengths} is unknown; choose one of {', '.join(CHUNK_LENGTHS)}.",
         )
         require_positive(chunk=self.chunk, drift_backprop=self.drift_backprop)
-        require(self.ce_backprop >= 0, f"--ce-backprop must not be negative, got {self.ce_backprop}.")
-        require(self.passes >= 0, f"--warm-passes must not be negative, got {self.passes}.")
+        require_not_negative(drift_weight=self.drift_weight, readout_weight=self.readout_weight)
+        require_not_negative(ce_backprop=self.ce_backprop, warm_passes=self.passes)
 
     def __call__(
         self, modules: Modules, batch: Batch, *, update: int = 0, chunk: int | None = None, training: bool = True

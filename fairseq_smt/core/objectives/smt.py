@@ -13,7 +13,7 @@ With cached labels, which a batch brings along, the readout and the cell learn f
 predictor have nothing to learn and are left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
@@ -23,7 +23,7 @@ from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.decoding import decode
 from fairseq_smt.core.diagnostics import effective_rank, label_variance
-from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.errors import require, require_not_negative, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.random import draw_positions, take
@@ -48,14 +48,14 @@ class SupervisedMemoryTraining:
     Attributes:
         future_weight, readout_weight, trunk_weight, dynamics_weight, uniformity_weight: coefficients.
         pursuit_weight: coefficient of the asymmetric dynamics loss, whose label is detached (`losses.pursuit`).
-        future_positions: positions t per block whose future is predicted.
+        future_positions: positions t per block whose future is predicted; these numbers are at most `horizon`.
         readout_positions: positions per block at which the readout is trained.
         dynamics_positions: transitions per block; 0 for all of them.
         label_pairs: transitions per block that a teacher labels which needs one pass per label; the three numbers above
             then draw from these.
-        uniformity_tokens: memory tokens in the uniformity loss.
+        uniformity_tokens: memory tokens in the uniformity loss; all of a batch where it has fewer.
         detach: side of the symmetric dynamics loss that gets no gradient.
-        horizon: block length up to which drift is reported.
+        horizon: T, length of a full block, up to which drift is reported.
         diagnostics_interval: updates between two measurements of effective rank and of shuffled memories.
         seed: of the position draws.
     """
@@ -82,7 +82,15 @@ class SupervisedMemoryTraining:
         )
         positive = ("future_positions", "readout_positions", "label_pairs", "uniformity_tokens", "diagnostics_interval")
         require_positive(**{name: getattr(self, name) for name in positive})
-        require(self.dynamics_positions >= 0, "--dynamics-positions must not be negative; 0 means every position.")
+        weights = {f.name: getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")}
+        require_not_negative(**weights, dynamics_positions=self.dynamics_positions)
+        for name in ("future_positions", "readout_positions", "dynamics_positions", "label_pairs"):
+            wanted, default = getattr(self, name), getattr(type(self), name)
+            require(  # shorter blocks go with the defaults: some of their positions are drawn twice
+                wanted <= max(self.horizon, default),
+                f"--{name.replace('_', '-')} {wanted} is more than a block has positions: --tokens-per-sample is "
+                f"{self.horizon}.",
+            )
 
     def __call__(
         self, modules: Modules, batch: Batch, *, update: int = 0, ramp: float = 1.0, training: bool = True
