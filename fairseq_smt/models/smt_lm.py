@@ -12,7 +12,6 @@ from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
@@ -134,7 +133,6 @@ class SmtLanguageModel(BaseFairseqModel):
             else TeacherDecoder(dictionary, rnn, self.teacher)
         )
         self.register_buffer("vocabulary", torch.tensor(dictionary_fingerprint(dictionary)))
-        self.register_buffer("schedule", torch.tensor(WaitingRamp.INITIAL))
         self.register_buffer("teacher_fingerprint", torch.tensor(0))
         self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))
@@ -190,8 +188,8 @@ class SmtLanguageModel(BaseFairseqModel):
         """
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
-        first = {"schedule": torch.tensor(WaitingRamp.INITIAL), "teacher_fingerprint": torch.tensor(0)}
-        state_dict = first | state_dict  # absent from the first checkpoints
+        state_dict = {"teacher_fingerprint": torch.tensor(0)} | state_dict  # absent from the first checkpoints
+        state_dict.pop("schedule", None)  # a buffer once, which `compat/schedules.py` reads
         self._check_checkpoint(state_dict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
