@@ -92,8 +92,8 @@ class ObjectiveCriterion(FairseqCriterion):
     update = 0
     """That of the last training step."""
 
-    half = False
-    """Whether the last forward pass was one in float16 or under autocast."""
+    may_overflow = False
+    """Whether the last forward pass was one in float16 or under autocast, whose losses are not judged."""
 
     reads_labels = True
     """Whether the objective is one for `--label-cache`."""
@@ -147,7 +147,7 @@ class ObjectiveCriterion(FairseqCriterion):
             log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
         if not training and self.task.byte_lengths is not None:
             log["scored_bytes"] = (self.task.bytes_of(batch.targets) * batch.scored).sum().float()
-        self.half = torch.is_autocast_enabled() or next(model.parameters()).dtype == torch.float16
+        self.may_overflow = torch.is_autocast_enabled() or next(model.parameters()).dtype == torch.float16
         return terms.loss * tokens, tokens, log
 
     def observe(self, log: dict[str, float]) -> None:
@@ -160,7 +160,7 @@ class ObjectiveCriterion(FairseqCriterion):
         Raises:
             ConfigurationError: naming the terms that are not finite.
         """
-        if self.half or math.isfinite(log["loss"]):
+        if self.may_overflow or math.isfinite(log["loss"]):
             return
         sums = {key.removesuffix("_sum"): value for key, value in log.items() if key.endswith("_sum")}
         broken = [name for name, value in sums.items() if not math.isfinite(value)]

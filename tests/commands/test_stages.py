@@ -7,7 +7,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fairseq_smt.core.batch import on_host
-from tests.commands.test_training import losses, parameters, records, schedules
+from tests.commands.test_training import losses, parameters, records, remembered
 from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
 
 MEASURED = ["rollout_drift", "rollout_nll", "rollout_accuracy", "chunk_length", "label_variance"]
@@ -61,7 +61,7 @@ def test_adaptive_chunks_continue_exactly_in_a_resumed_run(data, trained, tuned,
     second = losses(data, tmp_path, *flags, "--max-update", 12)
     assert first + second == whole and len(whole) == 12
     assert not changed(parameters(tuned), parameters(tmp_path))
-    assert schedules(tuned) == schedules(tmp_path) and schedules(tuned)["chunk"]["length"] != 4
+    assert remembered(tuned) == remembered(tmp_path) and remembered(tuned)["chunk"]["length"] != 4
 
 
 def test_half_precision(data, trained, tmp_path):

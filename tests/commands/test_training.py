@@ -37,7 +37,7 @@ def parameters(folder) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoint_last.pt", weights_only=False)["model"]
 
 
-def schedules(folder) -> dict[str, dict[str, float]]:
+def remembered(folder) -> dict[str, dict[str, float]]:
     return torch.load(folder / "checkpoint_last.pt", weights_only=False)["extra_state"]["schedules"]
 
 
@@ -75,7 +75,7 @@ def test_a_resumed_run_continues_exactly(data, tmp_path):
     assert first + second == whole
     a, b = parameters(tmp_path / "whole"), parameters(tmp_path / "parts")
     assert all(torch.equal(a[name], b[name]) for name in a)
-    assert 5 <= schedules(tmp_path / "parts")["dynamics_wait"]["started"] < 12, "the wait must end in the second part"
+    assert 5 <= remembered(tmp_path / "parts")["dynamics_wait"]["started"] < 12, "the wait must end in the second part"
 
 
 def test_cross_entropy_is_backpropagation_through_time_of_the_rnn_alone(data, tmp_path):
