@@ -36,7 +36,9 @@ def pair(
     lost = [name for name, target in pairs.items() if target not in {f.name for f in fields(objective)}]
     lost += [name for name in (*renamed, *own) if name not in flags]
     if lost:
-        raise TypeError(f"{', '.join(lost)}: neither a flag of {config.__name__} with a field of {objective.__name__}")
+        raise TypeError(
+            f"{', '.join(lost)}: no flag of {config.__name__}, or none with a field of {objective.__name__}"
+        )
     return pairs
 
 

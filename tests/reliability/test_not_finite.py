@@ -26,12 +26,12 @@ def poisoned(self, modules, batch, transitions, draw, terms, measured):
 
 Objective._future = poisoned
 """
-BROKEN = "loss = terms.add('future_nll', loss * torch.nan, torch.ones(()))"
+BROKEN = "loss = terms.add('future_nll', {}, torch.ones(()))"
 POISONS = {
-    "loss": f"if draw.update == 2: {BROKEN}",
+    "loss": f"if draw.update == 2: {BROKEN.format('loss * torch.nan')}",
     "gradient": "if draw.update == 2: loss.register_hook(lambda gradient: gradient * torch.nan)",
-    "validation": f"if not torch.is_grad_enabled(): {BROKEN}",
-    "loss without gradient": "if draw.update == 2: loss = terms.add('future_nll', loss.new_tensor(torch.inf), 1)",
+    "validation": f"if not torch.is_grad_enabled(): {BROKEN.format('loss * torch.nan')}",
+    "loss without gradient": f"if draw.update == 2: {BROKEN.format('torch.tensor(torch.inf)')}",
 }
 LOSS = "error: the loss is not finite (future_nll): lower --lr"
 SENTENCES = {"gradient": "error: the gradients are not finite: lower --lr"}
