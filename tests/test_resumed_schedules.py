@@ -31,7 +31,7 @@ def earlier(buffer: tuple[int, int, int], updates: int = 30, **criterion) -> dic
         (earlier((30, 2, 17), dynamics_ramp_updates=-1), {"dynamics_wait": {"streak": 2, "started": 17}}),
         (earlier((30, 1, -1), dynamics_ramp_updates=7), {"dynamics_wait": {"streak": 1, "started": -1}}),
         (earlier((30, 5 * UNIT // 2, -1)), {"chunk": {"length": 2.5}}),
-        (earlier((0, 0, -1), dynamics_ramp_updates=-1), {}),
+        (earlier((0, 0, -1), dynamics_ramp_updates=-5), {}),
         (earlier((600, 10, 300)), {}),
     ],
     ids=["a ramp that started", "one that waits", "a chunk", "nothing observed", "of the stage before"],

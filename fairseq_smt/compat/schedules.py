@@ -28,7 +28,7 @@ def bring_up_to_date(state: dict[str, Any]) -> None:
     cfg = state.get("cfg") or {}
     given = {name: (cfg.get(part) or {}).get(name) for part, name in SPANS.items()}
     begun = {
-        name: Span(int(updates), int(cfg["optimization"]["max_update"])).state_dict()
+        name: Span(max(int(updates), -1), int(cfg["optimization"]["max_update"])).state_dict()
         for name, updates in given.items()
         if updates is not None
     }
