@@ -13,6 +13,6 @@ from fairseq_smt.compat import (  # noqa: E402, F401
     flags,
     loading,
     parallel,
-    schedules,
+    resuming,
     threads,
 )

@@ -11,7 +11,7 @@ from typing import Any
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from fairseq_smt.compat.schedules import bring_up_to_date
+from fairseq_smt.compat.resuming import bring_up_to_date
 from fairseq_smt.errors import ConfigurationError, require
 
 _to_cpu = checkpoint_utils.load_checkpoint_to_cpu

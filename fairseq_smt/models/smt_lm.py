@@ -189,7 +189,7 @@ class SmtLanguageModel(BaseFairseqModel):
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
         state_dict = {"teacher_fingerprint": torch.tensor(0)} | state_dict  # absent from the first checkpoints
-        state_dict.pop("schedule", None)  # a buffer once, which `compat/schedules.py` reads
+        state_dict.pop("schedule", None)  # a buffer once, which `compat/resuming.py` reads
         self._check_checkpoint(state_dict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 

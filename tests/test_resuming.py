@@ -9,7 +9,7 @@ import fairseq_smt
 from tests.test_checkpoint import build
 
 fairseq_smt.register()
-from fairseq_smt.compat.schedules import bring_up_to_date  # noqa: E402
+from fairseq_smt.compat.resuming import bring_up_to_date  # noqa: E402
 
 UNIT = 1 << 20
 
