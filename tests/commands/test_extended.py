@@ -11,7 +11,7 @@ from tests.commands.test_training import records, remembered
 LSTM = ["--arch", "lstm_lm", "--decoder-embed-dim", 8, "--decoder-layers", 1, "--decoder-hidden-size", 8]
 LSTM += ["--decoder-out-embed-dim", 8, "--criterion", "cross_entropy"]
 CURRICULUM = ["--curriculum-start", 4, "--disable-validation"]
-KEPT = "--{} stays 4, as this run began, where half of --max-update would now be 6: give --{} to change it"
+KEPT = "--{} stays 4, as this run began, where half of --max-update would now be 12: give --{} to change it"
 
 
 def curve(log: str, *names: str) -> list[tuple[float, ...]]:
@@ -47,8 +47,8 @@ def test_ramp_and_curriculum_stay_where_they_were(begun, tmp_path, earlier):
     shutil.copytree(begun, tmp_path / "run")
     if earlier:
         edit_checkpoint(tmp_path / "run", make_earlier)
-    log = train(tmp_path / "run", *SMT, *CURRICULUM, "--max-update", 12, "--store-ema", "--reset-dataloader")
-    assert curve(log, "block_length", "dynamics_ramp") == [(24, 1)] * 4
+    log = train(tmp_path / "run", *SMT, *CURRICULUM, "--max-update", 24, "--store-ema", "--reset-dataloader")
+    assert curve(log, "block_length", "dynamics_ramp") == [(24, 1)] * 16
     assert all(KEPT.format(flag, flag) in log for flag in ("curriculum-updates", "dynamics-ramp-updates"))
     again = remembered(tmp_path / "run")
     assert again["curriculum_updates"] == again["dynamics_ramp_updates"] == {"updates": 4}
@@ -70,6 +70,6 @@ def test_a_new_run_from_the_checkpoint_begins_anew(begun, tmp_path):
 
 def test_another_model_under_our_task(tmp_path):
     assert curve(train(tmp_path, *LSTM, *CURRICULUM, "--max-update", 8), "block_length")[-4:] == [(24,)] * 4
-    log = train(tmp_path, *LSTM, *CURRICULUM, "--max-update", 12)
-    assert curve(log, "block_length") == [(24,)] * 4
+    log = train(tmp_path, *LSTM, *CURRICULUM, "--max-update", 24)
+    assert curve(log, "block_length") == [(24,)] * 16
     assert KEPT.format("curriculum-updates", "curriculum-updates") in log
