@@ -1,4 +1,4 @@
-"""What the model keeps in a checkpoint beside its weights: the state of its schedules, its teacher's fingerprint."""
+"""What the model keeps in a checkpoint beside its weights: its teacher's fingerprint."""
 
 import fairseq  # noqa: F401
 import pytest
@@ -6,7 +6,6 @@ import torch
 
 import fairseq_smt
 from fairseq_smt.core.fingerprints import UNKNOWN, mark, pack, unpack
-from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.probe_dataset import probe_dictionary
 from fairseq_smt.data.probes import PROBES
@@ -40,19 +39,6 @@ def after_training(train: str = "all", source=None):
             if p.requires_grad:
                 p.add_(0.1 * torch.randn_like(p))
     return model
-
-
-@pytest.mark.parametrize("head", ["projection", "none"])
-def test_the_schedule_travels_with_the_model_and_may_be_absent(head):
-    trained, model = build(head), build(head)
-    state = (2**24 + 1, 3, 2**24 - 1)  # float16 and float32 could not hold these
-    trained.schedule.copy_(torch.tensor(state))
-    model.load_state_dict(trained.half().state_dict())
-    assert tuple(model.schedule.tolist()) == state
-
-    first = {name: value for name, value in trained.state_dict().items() if name != "schedule"}
-    model.load_state_dict(first)
-    assert tuple(model.schedule.tolist()) == WaitingRamp.INITIAL
 
 
 def test_a_fresh_model_has_no_trained_teacher():

@@ -3,6 +3,7 @@
 import queue
 import time
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import fairseq  # noqa: F401
 import pytest
@@ -11,6 +12,7 @@ from fairseq.data import iterators
 from fairseq.dataclass.configs import EMAConfig
 from fairseq.file_io import PathManager
 from fairseq.models.ema import build_ema
+from fairseq.trainer import Trainer
 
 import fairseq_smt
 from fairseq_smt.core.fingerprints import mark, unpack
@@ -19,7 +21,7 @@ from fairseq_smt.errors import ConfigurationError
 from tests.test_checkpoint import build as smt_model
 
 fairseq_smt.register()
-from fairseq_smt.compat import versions  # noqa: E402
+from fairseq_smt.compat import finite, versions  # noqa: E402
 from fairseq_smt.compat.threads import PausedConsumer  # noqa: E402
 from fairseq_smt.compat.versions import check  # noqa: E402
 
@@ -67,10 +69,9 @@ def test_an_average_copies_integers_and_names_its_own_teacher():
         for parameter in model.parameters():
             parameter.add_(1.0)
     model.set_num_updates(1)
-    model.schedule.fill_(7)
     average.step(model, 1)
     found = average.get_model().state_dict()
-    assert found["schedule"].tolist() == [7, 7, 7]
+    assert found["vocabulary"].tolist() == model.vocabulary.tolist() and found["vocabulary"].dtype == torch.int64
     own = fingerprint(average.get_model().teacher)
     assert unpack(found["teacher_fingerprint"]) == own != fingerprint(model.teacher)
     assert unpack(model.state_dict()["teacher_fingerprint"]) == fingerprint(model.teacher)
@@ -85,6 +86,19 @@ def test_an_average_hashes_no_teacher_in_a_step(monkeypatch):
     mark(model.teacher_fingerprint)
     monkeypatch.setattr("fairseq_smt.models.smt_lm.fingerprint", lambda teacher: pytest.fail("hashed"))
     average.step(model, 1)
+
+
+@pytest.mark.parametrize("error, sentence", [(FloatingPointError, "at the smallest loss scale"), (OverflowError, "")])
+def test_scaled_gradients_end_a_run_at_the_smallest_scale_only(monkeypatch, error, sentence):
+    """Before that, fairseq skips the update after an `OverflowError`."""
+
+    def overflow(trainer, clip_norm):
+        raise error("scale")
+
+    monkeypatch.setattr(finite, "_clip_grad_norm", overflow)
+    trainer = SimpleNamespace(cfg=SimpleNamespace(common=SimpleNamespace(min_loss_scale=1e-4)))
+    with pytest.raises(ConfigurationError if sentence else error, match=sentence):
+        Trainer.clip_grad_norm(trainer, 1.0)
 
 
 def test_a_paused_thread_fetches_nothing_more():

@@ -1,12 +1,13 @@
 """The hydra recipes: they agree with the architectures of the same name, and fairseq-hydra-train runs them."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there)
 import pytest
 from fairseq import options
 from fairseq.criterions.cross_entropy import CrossEntropyCriterionConfig
+from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
@@ -16,6 +17,7 @@ from tests.conftest import run
 fairseq_smt.register()
 from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.dmt import DmtCriterionConfig  # noqa: E402
+from fairseq_smt.criterions.objective import options_of, pair  # noqa: E402
 from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
 from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
@@ -137,3 +139,29 @@ def test_hydra_runs_smt_then_dmt(data, tmp_path):
     start = f"checkpoint.finetune_from_model={smt}"
     dmt = hydra(tmp_path, "smt_lm_tiny_dmt", data, start, "optimization.max_update=8")
     assert smt.exists() and dmt.exists()
+
+
+def test_a_flag_of_a_criterion_that_sets_nothing_is_refused():
+    """The criterions' own are checked where they are defined, hence by importing them."""
+
+    @dataclass
+    class Objective:
+        chunk: int = 1
+        passes: int = 1
+
+    @dataclass
+    class Config(FairseqDataclass):
+        chunk: int = 16
+        warm_passes: int = 1
+        max_update: int = 0
+
+    pairs = pair(Config, Objective, renamed={"warm_passes": "passes"}, own=["max_update"])
+    assert options_of(Config(chunk=3, warm_passes=2), pairs) == {"chunk": 3, "passes": 2}
+    for wrong in (
+        dict(renamed={"warm_passes": "passes"}),
+        dict(own=["max_update"]),
+        dict(renamed={"warm_passes": "steps"}, own=["max_update"]),
+        dict(renamed={"warm_passes": "passes"}, own=["max_update", "min_update"]),
+    ):
+        with pytest.raises(TypeError, match="no flag of Config, or none with a field of Objective"):
+            pair(Config, Objective, **wrong)

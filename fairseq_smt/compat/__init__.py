@@ -4,4 +4,15 @@ from fairseq_smt.compat import versions
 
 versions.check()  # before anything that needs them
 
-from fairseq_smt.compat import averaging, checkpoints, copying, encoders, flags, loading, parallel, threads  # noqa: E402, F401
+from fairseq_smt.compat import (  # noqa: E402, F401
+    averaging,
+    checkpoints,
+    copying,
+    encoders,
+    finite,
+    flags,
+    loading,
+    parallel,
+    resuming,
+    threads,
+)

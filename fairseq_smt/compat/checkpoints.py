@@ -11,6 +11,7 @@ from typing import Any
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
+from fairseq_smt.compat.resuming import bring_up_to_date
 from fairseq_smt.errors import ConfigurationError, require
 
 _to_cpu = checkpoint_utils.load_checkpoint_to_cpu
@@ -57,6 +58,7 @@ def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, An
         "model" in state and bool(state.get("cfg") or state.get("args")),
         f"{path} is no checkpoint of fairseq, it lacks the model or its configuration: {remedy}.",
     )
+    bring_up_to_date(state)
     last_read = path
     return state
 

@@ -7,7 +7,7 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from fairseq_smt.core.objectives import ChunkedBackpropagation
-from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of
+from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of, pair
 from fairseq_smt.errors import require
 
 
@@ -29,6 +29,13 @@ class ChunkedBpttCriterionConfig(FairseqDataclass):
     seed: int = II("common.seed")
 
 
+FLAGS = pair(
+    ChunkedBpttCriterionConfig,
+    ChunkedBackpropagation,
+    renamed={"warm_passes": "passes", "tokens_per_sample": "horizon"},
+)
+
+
 @register_criterion("chunked_bptt", dataclass=ChunkedBpttCriterionConfig)
 class ChunkedBpttCriterion(ObjectiveCriterion):
     """Trains the RNN alone; with --chunk as long as --tokens-per-sample, as fairseq's `cross_entropy` does (BPTT)."""
@@ -37,9 +44,7 @@ class ChunkedBpttCriterion(ObjectiveCriterion):
 
     def __init__(self, cfg: ChunkedBpttCriterionConfig, task):
         super().__init__(task)
-        self.objective = ChunkedBackpropagation(
-            **options_of(ChunkedBackpropagation, cfg), passes=cfg.warm_passes, horizon=cfg.tokens_per_sample
-        )
+        self.objective = ChunkedBackpropagation(**options_of(cfg, FLAGS))
 
     def check(self, model) -> None:
         require(

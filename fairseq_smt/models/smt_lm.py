@@ -13,7 +13,6 @@ from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.fingerprints import mark, mixed, pack, unpack
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
@@ -135,7 +134,6 @@ class SmtLanguageModel(BaseFairseqModel):
             else TeacherDecoder(dictionary, rnn, self.teacher)
         )
         self.register_buffer("vocabulary", pack(dictionary_fingerprint(dictionary)))
-        self.register_buffer("schedule", torch.tensor(WaitingRamp.INITIAL))
         self.register_buffer("teacher_fingerprint", pack(0))
         self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))
@@ -233,7 +231,8 @@ def _bring_up_to_date(state: dict[str, Any]) -> dict[str, Any]:
 
     A checkpoint averaged from several of a run has a teacher of its own, and is given its fingerprint.
     """
-    state = {"schedule": torch.tensor(WaitingRamp.INITIAL), "teacher_fingerprint": pack(0)} | state
+    state = {"teacher_fingerprint": pack(0)} | state
+    state.pop("schedule", None)  # a buffer once, which `compat/resuming.py` reads
     for name in {"vocabulary", "teacher_fingerprint"} & state.keys():
         if state[name].dim() == 0:
             state[name] = pack(int(state[name]))

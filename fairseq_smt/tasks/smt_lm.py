@@ -62,6 +62,11 @@ class BosAwareDataset(MonolingualDataset):
             )
         return item
 
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """fairseq's batch with the rows' lengths as a list too, so that a curriculum reads nothing from a device."""
+        batch = super().collater(samples)
+        return batch | {"lengths": [len(sample["source"]) for sample in samples]} if batch else batch
+
     def _maybe_add_bos(self, source, target):
         first = source[:1].clone()
         source, target = super()._maybe_add_bos(source, target)

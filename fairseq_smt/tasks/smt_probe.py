@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
@@ -98,8 +99,12 @@ class SmtProbeTask(BaselineTask, ScheduledTask, FairseqTask):
         self.datasets[split] = ProbeDataset(self.probe, self.dictionary, size, split)
 
     def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
-        """The same sequences at a shorter length, with all that they ask for: generated anew from their ids."""
-        return probe_sample(self.probe, self.dictionary, sample["id"], length)
+        """The same sequences at a shorter length, with all that they ask for: generated anew from their ids.
+
+        On the host, where their targets are counted without a wait for the device.
+        """
+        shorter = probe_sample(self.probe, self.dictionary, sample["numbers"], length)
+        return utils.apply_to_sample(lambda x: x.to(sample["id"].device, non_blocking=True), shorter)
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)

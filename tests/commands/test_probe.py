@@ -118,4 +118,4 @@ def test_schedules_and_data_continue_exactly_in_a_resumed_run_and_with_workers(t
     ramp = [float(r[1]) for r in whole]
     assert ramp == sorted(ramp) and ramp[6] == 0 and ramp[-1] == 1
     a, b = (torch.load(tmp_path / x / "checkpoint_last.pt", weights_only=False)["model"] for x in ("whole", "parts"))
-    assert all(torch.equal(a[name], b[name]) for name in a) and a["schedule"][0] == 14
+    assert all(torch.equal(a[name], b[name]) for name in a)

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fairseq_smt.core.batch import on_host
 from fairseq_smt.core.fingerprints import UNKNOWN, unpack
 from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
-from fairseq_smt.core.schedules import WaitingRamp
-from tests.commands.test_training import losses, parameters, records
+from tests.commands.test_training import losses, parameters, records, remembered
 from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
 
 MEASURED = ["rollout_drift", "rollout_nll", "rollout_accuracy", "chunk_length", "label_variance"]
@@ -46,7 +46,7 @@ def tuned(data, trained, tmp_path_factory):
 
 def test_dmt_changes_the_rnn_and_neither_teacher_nor_fingerprint(trained, tuned):
     before, after = parameters(trained), parameters(tuned)
-    names = changed(before, after) - {"schedule"}
+    names = changed(before, after)
     assert names and all(name.startswith("decoder.rnn.") for name in names)
     assert unpack(after["teacher_fingerprint"]) == unpack(before["teacher_fingerprint"]) > UNKNOWN
 
@@ -67,8 +67,8 @@ def test_adaptive_chunks_continue_exactly_in_a_resumed_run(data, trained, tuned,
     first = losses(data, tmp_path, *flags, "--max-update", 5)
     second = losses(data, tmp_path, *flags, "--max-update", 12)
     assert first + second == whole and len(whole) == 12
-    a, b = parameters(tuned), parameters(tmp_path)
-    assert not changed(a, b) and a["schedule"][0] == 12 and a["schedule"][1] != 4 << 20
+    assert not changed(parameters(tuned), parameters(tmp_path))
+    assert remembered(tuned) == remembered(tmp_path) and remembered(tuned)["chunk"]["length"] != 4
 
 
 def test_half_precision(data, trained, tmp_path):
@@ -133,16 +133,10 @@ def test_every_rollout_with_every_chunk_length(data, trained, rollout, lengths):
     model, criterion, sample = stage(data, *flags, checkpoint=trained)
     loss, size, log = criterion(model, sample)
     loss.backward()
-    criterion.observe([log])
+    criterion.observe(on_host([log]))
     assert torch.isfinite(loss) and size == log["ntokens"] > 0
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
-    if lengths == "adaptive":
-        drift, variance = (float(log[f"{x}_sum"] / log[f"{x}_count"]) for x in ("rollout_drift", "label_variance"))
-        assert model.schedule.tolist() == list(criterion.adaptive.observe(WaitingRamp.INITIAL, 1, drift / variance))
-        measured = {"rollout_drift": 0.02, "label_variance": 0.5}  # neither near nor far, over the variance
-        assert criterion.advance(WaitingRamp.INITIAL, 1, measured)[1] == 4 * criterion.adaptive.UNIT
-    else:
-        assert tuple(model.schedule.tolist()) == WaitingRamp.INITIAL
+    assert ("chunk" in criterion.task.schedules) == (lengths == "adaptive")
     model.eval()
     assert torch.isfinite(criterion(model, sample)[0])
 
@@ -207,7 +201,7 @@ def test_flags_reach_the_objectives(data):
     for expected, renamed in (
         (SupervisedMemoryTraining(**smt, detach="source", horizon=32), ["--dynamics-detach", "source"]),
         (DaggerMemoryTraining(**dmt, passes=2, horizon=32), ["--warm-passes", 2]),
-        (ChunkedBackpropagation(chunk=3, seed=9, passes=2), ["--warm-passes", 2]),
+        (ChunkedBackpropagation(chunk=3, seed=9, passes=2, horizon=32), ["--warm-passes", 2]),
     ):
         given = {f.name: getattr(expected, f.name) for f in fields(expected)}
         flags = [x for name, v in given.items() for x in (f"--{name.replace('_', '-')}", v)]

@@ -122,7 +122,9 @@ class SupervisedMemoryTraining:
         real = transitions.real
         terms.add_mean("label_variance", label_variance(transitions.label, real), real.sum())
         if measured:
-            terms.add_mean("effective_rank", effective_rank(label[mask][:512]), mask.sum())
+            first = torch.argsort(~mask.flatten(), stable=True)[:512]
+            rank = effective_rank(label.flatten(0, 1)[first], mask.flatten()[first])
+            terms.add_mean("effective_rank", rank, mask.sum())
         else:
             terms.skip("effective_rank")
         if training:
