@@ -4,4 +4,13 @@ from fairseq_smt.compat import versions
 
 versions.check()  # before anything that needs them
 
-from fairseq_smt.compat import averaging, checkpoints, copying, encoders, flags, loading, parallel, threads  # noqa: E402, F401
+from fairseq_smt.compat import (  # noqa: E402, F401
+    averaging,
+    checkpoints,
+    encoders,
+    flags,
+    loading,
+    parallel,
+    saving,
+    threads,
+)
