@@ -118,8 +118,8 @@ def main() -> None:
         require(not checkpoint.is_probe, f"{path} is of a probe, not of DATA: name another checkpoint by --path.")
         require(
             checkpoint.length == form.pixels,
-            f"{path} was trained on blocks of {checkpoint.length} tokens, images of {args.data} have {form.pixels} pixels "
-            f"({form.height} × {form.width}): name a checkpoint of such images by --path, or the DATA of this one.",
+            f"{path} was trained on blocks of {checkpoint.length} tokens, images of {args.data} have {form.pixels} "
+            f"pixels ({form.height} × {form.width}): name a checkpoint of such images by --path, or its own DATA.",
         )
         first = checkpoint.task.source_dictionary.index("0")
         (batch,) = checkpoint.batches(args.gen_subset, form.pixels, args.images, args.images)

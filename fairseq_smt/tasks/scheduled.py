@@ -82,9 +82,11 @@ class ScheduledTask:
             blocks, multiple = len(dataset), kwargs.get("required_batch_size_multiple", 1)
             remedy = "raise --max-tokens to the length of a block at least"
             if blocks < multiple:
-                remedy = f"{self.more_blocks(dataset, multiple)}, or add --required-batch-size-multiple 1"
+                remedy = (
+                    f"{self.more_blocks(dataset, multiple)}, or add --required-batch-size-multiple 1 (it is {multiple})"
+                )
             number = "1 block" if blocks == 1 else f"{blocks} blocks"
-            raise ConfigurationError(f"a batch needs {multiple} blocks, {number}{''.join(names)} make none: {remedy}.")
+            raise ConfigurationError(f"no batch can be made of {number}{''.join(names)}: {remedy}.")
         return batches
 
     def more_blocks(self, dataset, needed: int) -> str:
