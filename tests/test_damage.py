@@ -138,13 +138,13 @@ def test_the_sentence_is_found_wherever_it_was_raised():
         (
             ["a b c " * 40],
             dict(sample_break_mode="eos"),
-            "of 1 block of split valid: replace --sample-break-mode eos, ",
+            "1 block of split valid: replace --sample-break-mode eos, ",
         ),
         (["a b c"], dict(sample_break_mode="eos"), "of 1 block of split valid: give more data, or add"),
         (
             ["a b c " * 40],
             dict(shorten_method="random_crop"),
-            "of 1 block of split valid: remove --shorten-method rand",
+            "1 block of split valid: remove --shorten-method rand",
         ),
         (["a b c", "b"], {}, "of 1 block of split valid: give more data or shorter blocks, or add --required-"),
     ],

@@ -25,7 +25,7 @@ def settings(folder, **changes) -> SimpleNamespace:
     model = torch.nn.Linear(2, 2)
     return SimpleNamespace(
         cfg=SimpleNamespace(common=group, checkpoint=group, optimization=group),
-        model=model,
+        _model=model,
         is_data_parallel_master=True,
         data_parallel_world_size=1,
         get_num_updates=lambda: changes.get("updates", 3),

@@ -74,7 +74,7 @@ def _claim(trainer: Any) -> None:
     if trainer.cfg.checkpoint.no_save:
         return
     folder = trainer.cfg.checkpoint.save_dir
-    needed = sum(x.numel() * x.element_size() for x in trainer.model.parameters())
+    needed = sum(x.numel() * x.element_size() for x in trainer._model.parameters())  # `model` asks all processes
     free = shutil.disk_usage(folder).free
     require(
         free >= needed,
