@@ -127,8 +127,6 @@ def warn_of_another_task(trained: Any, here: Any) -> None:
     )
 
 
-checkpoint_utils.load_checkpointlogger = logging.getLogger(__name__)
-
-_to_cpu = load_checkpoint_to_cpu
+checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 checkpoint_utils.load_checkpoint = load_checkpoint
 checkpoint_utils.load_model_ensemble_and_task = load_model_ensemble_and_task
