@@ -11,6 +11,7 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
+from fairseq.tasks import TASK_REGISTRY
 
 from fairseq_smt.compat.starting import claim, stop_if_finished
 from fairseq_smt.errors import ConfigurationError, require
@@ -110,20 +111,20 @@ def load_model_ensemble_and_task(*args: Any, **kwargs: Any) -> Any:
         if "Model file not found" not in str(error):
             raise
         raise ConfigurationError(f"{error}: name a checkpoint by --path.") from error
-    warn_of_another_task(cfg.task, getattr(task, "args", None) or task.cfg)
+    warn_of_another_task(cfg.task, task)
     return models, cfg, task
 
 
 def warn_of_another_task(trained: Any, here: Any) -> None:
-    """Compare the tasks' configs: fairseq-eval-lm has a task and blocks of its own, unless it is given others."""
-    if trained._name != "smt_lm" or here._name == "smt_lm":
+    """Compare the config of training's task with a command's task; fairseq-eval-lm has one and blocks of its own."""
+    if trained._name != "smt_lm" or isinstance(here, TASK_REGISTRY["smt_lm"]):
         return
     mode = getattr(trained.sample_break_mode, "value", trained.sample_break_mode)
     flags = f"--task smt_lm --tokens-per-sample {trained.tokens_per_sample} --sample-break-mode {mode}"
     flags += " --add-bos-token" * bool(trained.add_bos_token)
     logger.warning(
-        f"{the_checkpoint()} was trained with --task smt_lm; --task {here._name} may cut the text into other blocks, "
-        f"and says nothing of bits per byte: to score as in training, give {flags}"
+        f"{the_checkpoint()} was trained with --task smt_lm; the task of this command may cut the text into other "
+        f"blocks, and says nothing of bits per byte: to score as in training, give {flags}"
     )
 
 
