@@ -16,15 +16,18 @@ OUTPUT_FLAGS = ("save_dir", "tensorboard_logdir", "log_file", "results_path")
 
 def unwritable(what: str, error: OSError) -> str:
     """A sentence on a place that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space" if full else "change its permissions"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+    remedy = "change its permissions"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         remedy = "remove what stands in its way"
+    elif error.errno == errno.ENOENT:
+        remedy = "create its folder"
     return f"{what} cannot be written ({error.strerror or error}): {remedy}, or name another place."
 
 
 def find_sentence(error: BaseException | None) -> str | None:
-    """The sentence of the `ConfigurationError` in a chain of exceptions; None without one.
+    """The sentence of the `ConfigurationError` in a chain, or one on a place of a flag that cannot be written; else None.
 
     fairseq wraps what is raised while it loads a checkpoint; data workers and spawned processes hand over the text of
     their traceback as a message.

@@ -136,3 +136,13 @@ def test_the_flag_of_a_place_that_cannot_be_written_is_named(tmp_path, monkeypat
     assert find_sentence(spawned) == sentence
     assert find_sentence(OSError(errno.EROFS, "Read-only file system", str(tmp_path / "ab" / "log"))) is None
     assert find_sentence(OSError(errno.ENOSPC, "No space left on device")) is None
+
+
+def test_a_log_in_a_folder_that_does_not_exist(tmp_path, monkeypatch):
+    place = tmp_path / "absent" / "log"
+    monkeypatch.setattr("sys.argv", ["fairseq-train", "--log-file", str(place)])
+    with pytest.raises(FileNotFoundError) as caught:
+        place.touch()
+    assert find_sentence(caught.value).startswith(
+        f"--log-file {place} cannot be written (No such file or directory): cr"
+    )
