@@ -27,7 +27,7 @@ def unwritable(what: str, error: OSError) -> str:
 
 
 def find_sentence(error: BaseException | None) -> str | None:
-    """The sentence of the `ConfigurationError` in a chain, or one on a place of a flag that cannot be written; else None.
+    """The sentence of the `ConfigurationError` in a chain, or one on a flag's place that cannot be written; else None.
 
     fairseq wraps what is raised while it loads a checkpoint; data workers and spawned processes hand over the text of
     their traceback as a message.
