@@ -1,6 +1,7 @@
 """What the plugin adds to fairseq."""
 
 import queue
+import shutil
 import time
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ from types import SimpleNamespace
 import fairseq  # noqa: F401
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from fairseq.data import iterators
 from fairseq.dataclass.configs import EMAConfig
 from fairseq.file_io import PathManager
+from fairseq.logging import progress_bar
 from fairseq.models.ema import build_ema
 from fairseq.trainer import Trainer
 
@@ -21,7 +24,7 @@ from fairseq_smt.errors import ConfigurationError
 from tests.test_checkpoint import build as smt_model
 
 fairseq_smt.register()
-from fairseq_smt.compat import finite, versions  # noqa: E402
+from fairseq_smt.compat import finite, saving, versions  # noqa: E402
 from fairseq_smt.compat.threads import PausedConsumer  # noqa: E402
 from fairseq_smt.compat.versions import check  # noqa: E402
 
@@ -40,9 +43,53 @@ def test_a_copy_that_fails_leaves_the_file_before_it_whole(tmp_path, monkeypatch
         patch.setattr("shutil.copyfile", killed)
         with pytest.raises(KeyboardInterrupt):
             PathManager.copy(str(new), str(old), overwrite=True)
-    assert old.read_text() == "old"
+    assert old.read_text() == "old" and not list(tmp_path.glob("*.tmp"))
     assert PathManager.copy(str(new), str(old), overwrite=True)
     assert old.read_text() == "new" and sorted(p.name for p in tmp_path.glob("*.pt")) == [new.name, old.name]
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["saved", "copied"])
+def test_a_checkpoint_on_a_full_disk_leaves_those_before_it_whole(tmp_path, copied):
+    """/dev/full answers every write as a full disk does."""
+    path = tmp_path / "checkpoint_last.pt"
+    checkpoint_utils.torch_persistent_save({"a": 1}, str(path))
+    before = path.read_bytes()
+    (tmp_path / "checkpoint_last.pt.tmp").symlink_to("/dev/full")
+    with pytest.raises(ConfigurationError, match=rf"{path} cannot be written \(No space left on device\): free some"):
+        if copied:
+            shutil.copy(path, tmp_path / "best.pt")
+            PathManager.copy(str(tmp_path / "best.pt"), str(path), overwrite=True)
+        else:
+            checkpoint_utils.torch_persistent_save({"a": torch.zeros(100_000)}, str(path))
+    assert path.read_bytes() == before and not list(tmp_path.glob("*.tmp"))
+
+
+def test_what_is_no_fault_of_the_disk_is_told_as_it_is(tmp_path):
+    class Broken:
+        def __reduce__(self):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        checkpoint_utils.torch_persistent_save({"a": Broken()}, str(tmp_path / "a.pt"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_ends_tensorboard_and_not_the_training(tmp_path, monkeypatch, caplog, capfd):
+    logged = []
+    bar = progress_bar.TensorboardProgressBarWrapper(SimpleNamespace(log=lambda *a, **k: logged.append(a)), tmp_path)
+    monkeypatch.setattr(progress_bar, "_tensorboard_writers", {})
+    monkeypatch.setattr(saving, "_logs", True)
+    bar.log({"loss": 1.0}, tag="train", step=1)
+    writer = progress_bar._tensorboard_writers["train"].file_writer.event_writer
+    writer._general_file_writer.filename = "/dev/full"
+    monkeypatch.setattr("threading.excepthook", saving.hook_of_threads)
+    for step in (2, 3):
+        bar.log({"loss": 1.0}, tag="train", step=step)
+    assert len(logged) == 3 and not progress_bar._tensorboard_writers
+    (warning,) = caplog.messages
+    assert f"--tensorboard-logdir {tmp_path} cannot be written (No space left on device)" in warning
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

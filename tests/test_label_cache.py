@@ -14,9 +14,10 @@ from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.fingerprints import unpack
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.data.label_cache.codec import STORED
-from fairseq_smt.data.label_cache.files import ShardFiles, locked
+from fairseq_smt.data.label_cache.files import ShardFiles
 from fairseq_smt.data.label_cache.manifest import Manifest, shard_blocks
 from fairseq_smt.errors import ConfigurationError
+from fairseq_smt.locks import Lock
 from tests.label_cache import cache, copy_of, file_of, flip, largest_error, load_model, make_task, refused
 from tests.label_cache import samples as batches_of
 
@@ -337,6 +338,6 @@ def test_a_device_without_space(data, trained, tmp_path):
 
 def test_the_second_process_says_who_holds_the_shard(data, trained, tmp_path, made):
     folder = next(made.iterdir())
-    with locked(ShardFiles(folder, 0, 2).lock):
-        refused(f"process {os.getpid()} is writing this shard", lambda: cache(data, trained, made, "--num-shards", 2))
+    with Lock(ShardFiles(folder, 0, 2).lock, ""):
+        refused(f"process {os.getpid()} of host", lambda: cache(data, trained, made, "--num-shards", 2))
     cache(data, trained, made, "--num-shards", 2)

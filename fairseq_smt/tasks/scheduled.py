@@ -108,9 +108,25 @@ class ScheduledTask:
             blocks, multiple = len(dataset), kwargs.get("required_batch_size_multiple", 1)
             remedy = "raise --max-tokens to the length of a block at least"
             if blocks < multiple:
-                remedy = f"add --required-batch-size-multiple 1 (it is {multiple}), or give more data or shorter blocks"
-            raise ConfigurationError(f"the {blocks} blocks{''.join(names)} make no batch: {remedy}.")
+                remedy = (
+                    f"{self.more_blocks(dataset, multiple)}, or add --required-batch-size-multiple 1 (it is {multiple})"
+                )
+            number = "1 block" if blocks == 1 else f"{blocks} blocks"
+            raise ConfigurationError(f"no batch can be made of {number}{''.join(names)}: {remedy}.")
         return batches
+
+    def more_blocks(self, dataset, needed: int) -> str:
+        """What makes as many blocks as are needed of a split that has too few."""
+        args = getattr(self, "args", None)  # probes are cut from no text
+        names = ("shorten_method", "sample_break_mode")
+        shortened, mode = (getattr(value, "value", value) for value in (getattr(args, name, "none") for name in names))
+        if shortened != "none":
+            return f"remove --shorten-method {shortened}, which drops all but --tokens-per-sample symbols of a line"
+        if mode in (None, "none"):
+            return "give more data or shorter blocks"
+        if int(dataset.sizes.sum()) // args.tokens_per_sample >= needed:
+            return f"replace --sample-break-mode {mode}, under which a line is a block however long, by none"
+        return "give more data"
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         self.block_length = self.curriculum.length(update_num)

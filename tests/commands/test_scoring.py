@@ -48,6 +48,16 @@ def test_eval_lm_warns_of_other_blocks_than_in_training(data, trained):
     assert "--tokens-per-sample 32, this command has 1024" in log and "--add-bos-token True" in log
 
 
+def test_eval_lm_names_the_flags_of_training_to_another_task(data, trained):
+    path = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu"]
+    log = fairseq("eval-lm", data, *path)
+    assert "trained with --task smt_lm; the task of this command may cut the text into other blocks" in log
+    flags = re.search(r"to score as in training, give (.*)", log)[1].split()
+    assert flags == "--task smt_lm --tokens-per-sample 32 --sample-break-mode none --add-bos-token".split()
+    asked = fairseq("eval-lm", data, *path, *flags)
+    assert "bits per byte = bits per token" in asked and "WARNING | fairseq_smt" not in asked
+
+
 def test_beam_scores_equal_the_scores_of_eval_lm(data, trained):
     """A hypothesis forced onto the text of its block gives each symbol the probability that eval-lm gives it."""
     common = ["--path", trained / "checkpoint_last.pt", "--gen-subset", "test", "--cpu", "--batch-size", 1]
