@@ -143,6 +143,8 @@ def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatc
     ]:
         with pytest.raises(SystemExit, match=sentence):
             script("prepare_pixels", "--destdir", "data", *flags)
+    with pytest.raises(SystemExit, match="prepare_pixels: --destdir small is a file"):
+        script("prepare_pixels", "--destdir", "small")
     assert not (tmp_path / "data").exists()
     with pytest.raises(ConfigurationError, match="must be a folder written by scripts/prepare_pixels.py"):
         PixelFormat.load(tmp_path)
