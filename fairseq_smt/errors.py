@@ -9,9 +9,15 @@ from fairseq_smt.core.errors import ConfigurationError, require, require_positiv
 
 __all__ = ["ConfigurationError", "require", "require_positive", "install_excepthook"]
 
+OF_FAIRSEQ = {
+    "Must specify batch size": "there is no batch size: give --batch-size or --max-tokens.",
+    "optimizer is required!": "there is no optimizer: give --optimizer, such as --optimizer adam, and --lr.",
+}
+"""What fairseq says, as sentences that name the flag."""
+
 
 def find_sentence(error: BaseException | None) -> str | None:
-    """The sentence of the `ConfigurationError` in a chain of exceptions; None without one.
+    """The sentence of the `ConfigurationError`, or of fairseq's own, in a chain of exceptions; None without one.
 
     fairseq wraps what is raised while it loads a checkpoint; data workers and spawned processes hand over the text of
     their traceback as a message.
@@ -20,6 +26,9 @@ def find_sentence(error: BaseException | None) -> str | None:
         told = re.findall(r"^\S*ConfigurationError: (.*)", str(error), re.MULTILINE)
         if told or isinstance(error, ConfigurationError):
             return told[-1] if told else str(error)
+        for words, sentence in OF_FAIRSEQ.items():
+            if isinstance(error, (AssertionError, ValueError)) and str(error).startswith(words):
+                return sentence
         error = error.__cause__ or error.__context__
     return None
 

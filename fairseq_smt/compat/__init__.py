@@ -4,4 +4,4 @@ from fairseq_smt.compat import versions
 
 versions.check()  # before anything that needs them
 
-from fairseq_smt.compat import averaging, checkpoints, copying, encoders, flags, loading, parallel, threads  # noqa: E402, F401
+from fairseq_smt.compat import averaging, checkpoints, copying, encoders, flags, loading, parallel, schedules, threads  # noqa: E402, F401
