@@ -145,6 +145,7 @@ def test_warnings_are_silenced_by_words_and_place(message, module, shown):
     [
         ("fairseq.tasks.fairseq_task", logging.INFO, "rebuild_batches = False", False),
         ("fairseq.tasks.fairseq_task", logging.INFO, "anything else", True),
+        ("hydra.core.utils", logging.DEBUG, "Setting JobRuntime:name=utils", False),
         ("fairseq.tasks.fairseq_task", logging.WARNING, "rebuild_batches = False", True),
         ("fairseq_cli.train", logging.INFO, "num. expert model params: 0 (num. trained: 0)", False),
         ("fairseq_cli.train", logging.INFO, "num. expert model params: 10 (num. trained: 0)", True),

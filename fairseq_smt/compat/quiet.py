@@ -4,6 +4,7 @@ All of them are shown with `python -W …`, PYTHONWARNINGS or LOGLEVEL=DEBUG.
 """
 
 import logging
+import os
 import re
 import sys
 import warnings
@@ -15,15 +16,19 @@ WARNINGS = [
     (r"hydra\.experimental\.\w+\(\) is no longer experimental", r"hydra\.experimental\."),
     (r"\s*The version_base parameter is not specified", r"hydra\."),
     (r"In 'config': Usage of deprecated keyword in package header", r"hydra\.core\.default_element"),
-    (r"\s*'\w+' is validated against ConfigStore schema with the same name", r"sys$"),
+    (r"\s*'\w+' is validated against ConfigStore schema with the same name", r"(sys|__main__)$"),
     (r"\s*The strict flag in the compose API is deprecated", r"hydra\.compose"),
     (r"'pin_memory' argument is set as true but no accelerator is found", r"torch\.utils\.data\.dataloader"),
     (r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated", r"fairseq\."),
 ]
 """Beginnings of Python warnings, and of the names of the modules that they come from."""
 
+DEBUG = os.environ.get("LOGLEVEL", "").upper() == "DEBUG"
+"""What fairseq goes by in training. (Its other commands end up with a root logger that shows everything.)"""
+
 RECORDS = {
     "fairseq.tasks.fairseq_task": r"(can_reuse_epoch_itr|reuse_dataloader|rebuild_batches) = |creating new batches for",
+    "hydra.core.utils": r"Setting JobRuntime:",
     # the model's modules one by one: `fairseq_smt/summary.py` says what they are
     "fairseq_cli.train": r"SmtLanguageModel\(\n|num\. expert model params: 0 ",
 }
@@ -32,9 +37,7 @@ RECORDS = {
 
 def is_of_use(record: logging.LogRecord) -> bool:
     """Whether a record is shown; under LOGLEVEL=DEBUG every one is."""
-    if record.levelno > logging.INFO or logging.getLogger().isEnabledFor(logging.DEBUG):
-        return True
-    return not re.match(RECORDS[record.name], record.getMessage())
+    return DEBUG or record.levelno > logging.INFO or not re.match(RECORDS[record.name], record.getMessage())
 
 
 def shared_parameters(module: nn.Module, memo: dict | None = None, prefix: str = "") -> list[list[str]] | None:
