@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from fairseq.models import MODEL_DATACLASS_REGISTRY
 from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from fairseq.trainer import Trainer
 from torch import nn
+
+from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,13 @@ def absolute(path: str) -> str:
     return path if "://" in path else os.path.abspath(path)
 
 
-def lines(cfg: Any, task: Any, model: Any) -> Iterator[str]:
+def lines(cfg: Any, task: Any, model: SmtLanguageModel) -> Iterator[str]:
     """The run of a config.
 
     Args:
         cfg: fairseq's config of training.
         task: the task, for its dictionary.
-        model: an `smt_lm` model.
+        model: the model to be trained.
     """
     parts = {"teacher": model.teacher, "future predictor": model.future, "RNN": model.rnn}
     trained = [name for name, module in parts.items() if is_trained(module)]
@@ -72,7 +73,7 @@ def lines(cfg: Any, task: Any, model: Any) -> Iterator[str]:
     rate = ", ".join(map(str, cfg.optimization.lr))
     yield f"optimizer {name_of(cfg.optimizer)}, learning rate {rate} ({name_of(cfg.lr_scheduler)}), {updates}"
     configs = {
-        "model": MODEL_DATACLASS_REGISTRY["smt_lm"],
+        "model": SmtLanguageModelConfig,
         "criterion": REGISTRIES["criterion"]["dataclass_registry"].get(name_of(cfg.criterion)),
         "task": TASK_DATACLASS_REGISTRY[cfg.task._name],
     }
@@ -86,7 +87,7 @@ def lines(cfg: Any, task: Any, model: Any) -> Iterator[str]:
 def build(trainer: Trainer, cfg: Any, task: Any, model: Any, *args: Any, **kwargs: Any) -> None:
     """`Trainer.__init__`, which logs the lines for our model."""
     _build(trainer, cfg, task, model, *args, **kwargs)
-    if hasattr(model, "rnn"):
+    if isinstance(model, SmtLanguageModel):
         for line in lines(trainer.cfg, task, model):
             logger.info(line)
 

@@ -60,6 +60,10 @@ def test_a_recipe_names_known_fields(name):
         complete(configs[recipe[part]["_name"]], recipe[part])
 
 
+def test_no_recipe_has_a_header_that_hydra_warns_of():
+    assert not any("@package" in path.read_text() for path in FOLDER.glob("*.yaml"))
+
+
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_recipe_and_architecture_agree(name):
     recipe = load(name)
