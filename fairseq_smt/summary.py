@@ -12,6 +12,7 @@ from fairseq.trainer import Trainer
 from torch import nn
 
 from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
+from fairseq_smt.tasks.scheduled import ScheduledTask
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ def count(module: nn.Module | None) -> int:
 
 
 def is_trained(module: nn.Module | None) -> bool:
+    """Whether any parameter of a module is trained."""
     return module is not None and any(p.requires_grad for p in module.parameters())
 
 
@@ -42,11 +44,12 @@ def name_of(part: Any) -> str | None:
 
 
 def absolute(path: str) -> str:
+    """A path that holds after hydra has changed the folder; addresses stay as they are."""
     return path if "://" in path else os.path.abspath(path)
 
 
 def lines(cfg: Any, task: Any, model: SmtLanguageModel) -> Iterator[str]:
-    """The run of a config.
+    """What a run trains, on what, how, and where it saves.
 
     Args:
         cfg: fairseq's config of training.
@@ -69,7 +72,7 @@ def lines(cfg: Any, task: Any, model: SmtLanguageModel) -> Iterator[str]:
     weights = [f"{f.removesuffix('_weight')} {cfg.criterion[f]}" for f in cfg.criterion if f.endswith("_weight")]
     if weights:
         yield f"weights of the losses: {', '.join(weights)}"
-    updates = f"{cfg.optimization.max_update:,} updates" if cfg.optimization.max_update else "no --max-update"
+    updates = f"--max-update {cfg.optimization.max_update or 'none'}"
     rate = ", ".join(map(str, cfg.optimization.lr))
     yield f"optimizer {name_of(cfg.optimizer)}, learning rate {rate} ({name_of(cfg.lr_scheduler)}), {updates}"
     configs = {
@@ -85,9 +88,9 @@ def lines(cfg: Any, task: Any, model: SmtLanguageModel) -> Iterator[str]:
 
 
 def build(trainer: Trainer, cfg: Any, task: Any, model: Any, *args: Any, **kwargs: Any) -> None:
-    """`Trainer.__init__`, which logs the lines for our model."""
+    """`Trainer.__init__`, which logs the lines for our models and tasks."""
     _build(trainer, cfg, task, model, *args, **kwargs)
-    if isinstance(model, SmtLanguageModel):
+    if isinstance(model, SmtLanguageModel) and isinstance(task, ScheduledTask):
         for line in lines(trainer.cfg, task, model):
             logger.info(line)
 
