@@ -26,8 +26,15 @@ def unwritable(what: str, error: OSError) -> str:
     return f"{what} cannot be written ({error.strerror or error}): {remedy}, or name another place."
 
 
+OF_FAIRSEQ = {
+    "Must specify batch size": "there is no batch size: give --batch-size or --max-tokens.",
+    "optimizer is required!": "there is no optimizer: give --optimizer, such as --optimizer adam, and --lr.",
+}
+"""What fairseq says, as sentences that name the flag."""
+
+
 def find_sentence(error: BaseException | None) -> str | None:
-    """The sentence of the `ConfigurationError` in a chain, or one on a flag's place that cannot be written; else None.
+    """The sentence of the `ConfigurationError` in a chain of exceptions, or ours for what fairseq or the system said.
 
     fairseq wraps what is raised while it loads a checkpoint; data workers and spawned processes hand over the text of
     their traceback as a message.
@@ -40,6 +47,9 @@ def find_sentence(error: BaseException | None) -> str | None:
         flag = refused and output_flag(refused[-1][2])
         if flag:
             return unwritable(flag, OSError(int(refused[-1][0]), refused[-1][1]))
+        for words, sentence in OF_FAIRSEQ.items():
+            if isinstance(error, (AssertionError, ValueError)) and str(error).startswith(words):
+                return sentence
         error = error.__cause__ or error.__context__
     return None
 

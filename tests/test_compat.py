@@ -1,8 +1,10 @@
 """What the plugin adds to fairseq."""
 
+import logging
 import queue
 import shutil
 import time
+import warnings
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -24,7 +26,7 @@ from fairseq_smt.errors import ConfigurationError
 from tests.test_checkpoint import build as smt_model
 
 fairseq_smt.register()
-from fairseq_smt.compat import finite, saving, versions  # noqa: E402
+from fairseq_smt.compat import finite, quiet, saving, versions  # noqa: E402
 from fairseq_smt.compat.threads import PausedConsumer  # noqa: E402
 from fairseq_smt.compat.versions import check  # noqa: E402
 
@@ -168,3 +170,51 @@ def test_a_paused_thread_fetches_nothing_more():
 def test_fairseq_loads_ahead_by_threads_that_can_be_paused():
     found = iterators.BufferedIterator(2, [1, 2, 3])
     assert list(found) == [1, 2, 3] and isinstance(found._consumer, PausedConsumer)
+
+
+def test_parameters_that_are_absent_share_nothing():
+    model = torch.nn.ModuleList([torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2, bias=False)])
+    assert fairseq.trainer._catalog_shared_params(model) == []
+    model[1].weight = model[0].weight
+    assert fairseq.trainer._catalog_shared_params(model) == [["0.weight", "1.weight"]]
+
+
+PIN = "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used."
+
+
+@pytest.mark.parametrize(
+    "message, module, shown",
+    [
+        (PIN, "torch.utils.data.dataloader", False),
+        (PIN, "fairseq_smt.data", True),
+        ("The number of workers is too large", "torch.utils.data.dataloader", True),
+        ("`torch.cuda.amp.autocast(args...)` is deprecated. Please use", "fairseq.tasks.fairseq_task", False),
+        ("`torch.cuda.amp.autocast(args...)` is deprecated. Please use", "somebody.else", True),
+        ("\nThe version_base parameter is not specified.", "hydra.experimental.initialize", False),
+        ("anything else", "hydra.experimental.initialize", True),
+    ],
+)
+def test_warnings_are_silenced_by_words_and_place(message, module, shown):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for text, place in quiet.WARNINGS:
+            warnings.filterwarnings("ignore", text, module=place)
+        warnings.warn_explicit(message, UserWarning, "file.py", 1, module=module)
+    assert bool(caught) == shown
+
+
+@pytest.mark.parametrize(
+    "name, level, message, shown",
+    [
+        ("fairseq.tasks.fairseq_task", logging.INFO, "rebuild_batches = False", False),
+        ("fairseq.tasks.fairseq_task", logging.INFO, "anything else", True),
+        ("hydra.core.utils", logging.DEBUG, "Setting JobRuntime:name=utils", False),
+        ("fairseq.tasks.fairseq_task", logging.WARNING, "rebuild_batches = False", True),
+        ("fairseq_cli.train", logging.INFO, "num. expert model params: 0 (num. trained: 0)", False),
+        ("fairseq_cli.train", logging.INFO, "num. expert model params: 10 (num. trained: 0)", True),
+        ("fairseq_cli.train", logging.INFO, "TransformerLanguageModel(\n", True),
+    ],
+)
+def test_log_records_are_silenced_by_words_and_level(name, level, message, shown):
+    record = logging.getLogger(name).makeRecord(name, level, "file.py", 1, message, (), None)
+    assert bool(logging.getLogger(name).filter(record)) == shown

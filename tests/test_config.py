@@ -62,6 +62,10 @@ def test_a_recipe_names_known_fields(name):
         complete(configs[recipe[part]["_name"]], recipe[part])
 
 
+def test_no_recipe_has_a_header_that_hydra_warns_of():
+    assert not any("@package" in path.read_text() for path in FOLDER.glob("*.yaml"))
+
+
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_recipe_and_architecture_agree(name):
     recipe = load(name)
@@ -123,7 +127,8 @@ def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
     command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
     command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
     run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
-    assert "done training" in (folder / "hydra_train.log").read_text()
+    log = (folder / "hydra_train.log").read_text()
+    assert "done training" in log and f"checkpoints: {folder}/" in log and f"TensorBoard: {folder}/" in log
     return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
 
 

@@ -1,0 +1,65 @@
+"""Defaults of the command line that fairseq lacks: they come from the recipe of the architecture and the criterion.
+
+fairseq looks `parse_args_and_arch` up in `options` at every call; importing this module replaces it. Recipes for
+fairseq-hydra-train hold all values themselves.
+"""
+
+import argparse
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fairseq import options
+from omegaconf import OmegaConf
+
+from fairseq_smt.models.presets import PRESETS
+
+BATCH_SIZE = 8
+"""Blocks per batch where no recipe says it, such as in fairseq-validate, which knows no architecture at first."""
+
+TASKS = ("smt_lm", "smt_probe")
+
+ENDINGS = {"smt": "", "dmt": "_dmt", "cross_entropy": "_bptt", "chunked_bptt": "_chunked_bptt"}
+"""Criterion → ending of its recipe's name."""
+
+
+@cache
+def recipe(arch: str | None, criterion: str | None) -> dict[str, Any] | None:
+    """The recipe in `fairseq_smt/config` for an architecture and a criterion; None unless both are known."""
+    if arch not in PRESETS or criterion not in ENDINGS:
+        return None
+    path = Path(__file__).parent.parent / "config" / f"{arch}{ENDINGS[criterion]}.yaml"
+    return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def defaults(args: argparse.Namespace) -> dict[str, Any]:
+    """Optimizer, learning rate and batch size for what a command line leaves open.
+
+    The learning rate is left to fairseq where another optimizer is asked for; the batch size where --max-tokens is
+    given, and in scoring and generation, for which fairseq has one of its own.
+
+    Args:
+        args: what fairseq finds in its first look at the command line.
+    """
+    found: dict[str, Any] = {}
+    chosen = recipe(getattr(args, "arch", None), getattr(args, "criterion", None))
+    if chosen is not None:
+        optimizer = chosen["optimizer"]["_name"]
+        if args.optimizer in (None, optimizer):
+            found |= {"optimizer": optimizer, "lr": chosen["optimization"]["lr"]}
+    scores_or_generates = hasattr(args, "context_window") or hasattr(args, "beam")
+    if args.task in TASKS and not scores_or_generates and args.batch_size is None and args.max_tokens is None:
+        found["batch_size"] = chosen["dataset"]["batch_size"] if chosen else BATCH_SIZE
+    return found
+
+
+def parse_args_and_arch(parser: argparse.ArgumentParser, input_args: list[str] | None = None, *rest, **kwargs):
+    """fairseq's function; what the command line gives comes before our defaults."""
+    args, _ = parser.parse_known_args(input_args)
+    if hasattr(args, "task") and hasattr(args, "batch_size"):
+        parser.set_defaults(**defaults(args))
+    return _parse(parser, input_args, *rest, **kwargs)
+
+
+_parse = options.parse_args_and_arch
+options.parse_args_and_arch = parse_args_and_arch
