@@ -32,7 +32,7 @@ def register() -> None:
     if not _registered:
         _registered = True
         install_excepthook()
-        from fairseq_smt import compat, criterions, models, tasks  # noqa: F401
+        from fairseq_smt import compat, criterions, models, summary, tasks  # noqa: F401
 
 
 _registered = False

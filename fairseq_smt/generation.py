@@ -9,6 +9,8 @@ from fairseq.sequence_generator import SequenceGenerator
 class PromptGenerator(SequenceGenerator):
     """A prompt is continued in a batch as it would be alone, and never by `<unk>` or `<s>`.
 
+    --max-len-a multiplies the length of the prompt alone; fairseq takes the longest source of a batch, bos included.
+
     fairseq lifts --min-len and its list of suppressed symbols as long as any prompt of the batch lasts, for all rows.
     A negative --unkpen, which asks for `<unk>`, allows it.
     """
@@ -18,6 +20,29 @@ class PromptGenerator(SequenceGenerator):
         suppressed = [tgt_dict.bos()] + ([self.unk] if self.unk_penalty >= 0 else [])
         listed = self.token_indices_to_suppress
         self.token_indices_to_suppress = torch.tensor(suppressed + ([] if listed is None else listed.tolist()))
+
+    def room(self, length: int) -> int:
+        """Most symbols of a hypothesis whose prompt has `length`, prompt included and eos not."""
+        return min(int(self.max_len_a * length + self.max_len_b), self.max_len - 1)
+
+    def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
+        """Hypotheses per row; with --max-len-a the rows are grouped by the length of their prompts."""
+        if self.max_len_a == 0 or prefix_tokens is None:
+            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+        hypotheses = [None] * len(prefix_tokens)
+        lengths, shortest = prefix_tokens.ne(self.pad).sum(1), self.min_len
+        for length in lengths.unique().tolist():
+            rows = lengths.eq(length).nonzero().flatten()
+            prompts = prefix_tokens[rows, :length]
+            part = {"net_input": {"src_tokens": prompts, "src_lengths": lengths[rows]}}
+            self.min_len = min(shortest, self.room(length))
+            try:
+                found = super()._generate(part, prompts, constraints, bos_token)
+            finally:
+                self.min_len = shortest
+            for row, hypothesis in zip(rows.tolist(), found, strict=True):
+                hypotheses[row] = hypothesis
+        return hypotheses
 
     def _prefix_tokens(self, step, lprobs, scores, tokens, prefix_tokens, beam_size):
         """Force the prompts' tokens at `step`; rows whose prompt is over get the rules of free generation."""

@@ -112,11 +112,15 @@ def main() -> None:
     form = PixelFormat.load(Path(args.data))
     rows = form.height // 2 if args.shown_rows is None else args.shown_rows
     require(0 <= rows < form.height, f"--shown-rows must be 0 to {form.height - 1}, not {rows}.")
-    blocks = {"sample_break_mode": "eos", "tokens_per_sample": form.pixels}
     pictures, scores = {}, {}
     for path, name in zip(args.path, names_of(args.path, args.names), strict=True):
-        checkpoint = load(path, name, args.data, blocks, args.cpu)
+        checkpoint = load(path, name, args.data, {"sample_break_mode": "eos"}, args.cpu)
         require(not checkpoint.is_probe, f"{path} is of a probe, not of DATA: name another checkpoint by --path.")
+        require(
+            checkpoint.length == form.pixels,
+            f"{path} was trained on blocks of {checkpoint.length} tokens, images of {args.data} have {form.pixels} "
+            f"pixels ({form.height} × {form.width}): name a checkpoint of such images by --path, or its own DATA.",
+        )
         first = checkpoint.task.source_dictionary.index("0")
         (batch,) = checkpoint.batches(args.gen_subset, form.pixels, args.images, args.images)
         images = batch.targets[:, -form.pixels :]

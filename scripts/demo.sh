@@ -14,7 +14,6 @@ dmt_updates=$(((updates + 1) / 2))
 data="$dir/data" run="$dir/smt-dmt-$updates"
 blocks=(--task smt_lm --tokens-per-sample 128 --sample-break-mode none --add-bos-token)
 mkdir -p "$run"
-export PYTHONWARNINGS=ignore
 
 stage() { # stage NAME COMMAND...: run it once, note its seconds
     local name="$1" start=$SECONDS
@@ -69,7 +68,11 @@ generate() {
         --model-overrides "{'memory_head': 'none'}" --gen-subset test --distributed-world-size 3000 --distributed-rank 7 --batch-size 1 \
         --prefix-size 64 --min-len 1000 --max-len-b 1000 --beam 1 --nbest 1 --sampling --sampling-topp 0.9 --seed 1 \
         --cpu >"$run/generate.log" 2>&1 || { tail -5 "$run/generate.log" >&2; return 1; }
-    grep -m 1 '^H-' "$run/generate.log" | cut -f3 | python scripts/prepare_text.py --decode | tee "$run/sample.txt"
+    grep -m 1 '^H-' "$run/generate.log" | cut -f3 | sed -E 's/^(([^ ]+ ){64})/\1▶ /' |
+        python scripts/prepare_text.py --decode >"$run/sample.txt"
+    echo "-- 64 symbols of a test play, ▶, and how the RNN alone goes on:"
+    cat "$run/sample.txt"
+    echo "--"
 }
 
 stage prepare prepare

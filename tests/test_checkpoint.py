@@ -1,14 +1,15 @@
-"""What the model keeps in a checkpoint beside its weights: the state of its schedules, its teacher's fingerprint."""
+"""What the model keeps in a checkpoint beside its weights: its teacher's fingerprint."""
 
 import fairseq  # noqa: F401
 import pytest
 import torch
 
 import fairseq_smt
-from fairseq_smt.core.schedules import WaitingRamp
+from fairseq_smt.core.fingerprints import UNKNOWN, mark, pack, unpack
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.probe_dataset import probe_dictionary
 from fairseq_smt.data.probes import PROBES
+from fairseq_smt.errors import ConfigurationError
 
 fairseq_smt.register()
 
@@ -23,7 +24,7 @@ def build(head: str = "projection", train: str = "all"):
 
 def written(model) -> int:
     """The fingerprint in the model's checkpoint."""
-    return int(model.state_dict()["teacher_fingerprint"])
+    return unpack(model.state_dict()["teacher_fingerprint"])
 
 
 def after_training(train: str = "all", source=None):
@@ -40,19 +41,6 @@ def after_training(train: str = "all", source=None):
     return model
 
 
-@pytest.mark.parametrize("head", ["projection", "none"])
-def test_the_schedule_travels_with_the_model_and_may_be_absent(head):
-    trained, model = build(head), build(head)
-    state = (2**24 + 1, 3, 2**24 - 1)  # float16 and float32 could not hold these
-    trained.schedule.copy_(torch.tensor(state))
-    model.load_state_dict(trained.half().state_dict())
-    assert tuple(model.schedule.tolist()) == state
-
-    first = {name: value for name, value in trained.state_dict().items() if name != "schedule"}
-    model.load_state_dict(first)
-    assert tuple(model.schedule.tolist()) == WaitingRamp.INITIAL
-
-
 def test_a_fresh_model_has_no_trained_teacher():
     model = build()
     assert written(model) == 0 and not model.has_trained_teacher
@@ -65,7 +53,7 @@ def test_training_a_teacher_writes_its_fingerprint():
     assert written(smt) == fingerprint(smt.teacher) > 0
     model = build(train="rnn")
     model.load_state_dict(smt.state_dict())
-    assert model.has_trained_teacher and int(model.teacher_fingerprint) == fingerprint(model.teacher) == written(smt)
+    assert model.has_trained_teacher and unpack(model.teacher_fingerprint) == fingerprint(model.teacher) == written(smt)
 
 
 def test_a_frozen_teacher_keeps_its_fingerprint_and_a_trained_one_does_not():
@@ -97,14 +85,14 @@ def test_the_fingerprint_of_weights_in_half_precision_is_that_of_their_own_check
     assert own == fingerprint(smt.teacher)
     for model in (build(train="rnn"), build(train="rnn").to(dtype)):
         model.load_state_dict(smt.state_dict())
-        assert fingerprint(model.teacher) == own == int(model.teacher_fingerprint)
+        assert fingerprint(model.teacher) == own == unpack(model.teacher_fingerprint)
 
 
 def test_a_checkpoint_without_fingerprint_loads_as_of_no_trained_teacher():
     first = {k: v for k, v in after_training().state_dict().items() if k != "teacher_fingerprint"}
     model = build()
     model.load_state_dict(first)
-    assert int(model.teacher_fingerprint) == 0 and not model.has_trained_teacher
+    assert unpack(model.teacher_fingerprint) == 0 and not model.has_trained_teacher
 
 
 def test_an_update_without_an_objective_trains_no_teacher():
@@ -113,4 +101,64 @@ def test_an_update_without_an_objective_trains_no_teacher():
     model = SmtLanguageModel(SmtLanguageModelConfig(), probe_dictionary(PROBES["retrieval"](8)))
     model(torch.zeros(1, 4, dtype=torch.long))
     model.set_num_updates(3)
-    assert model.state_dict()["teacher_fingerprint"] == 0
+    assert written(model) == 0
+
+
+def averaged(states: list[dict]) -> dict:
+    """What fairseq's average_checkpoints.py makes of some models' tensors."""
+    average = {}
+    for name, first in states[0].items():
+        total = first.float() if first.dtype == torch.float16 else first.clone()
+        for state in states[1:]:
+            total += state[name]
+        average[name] = total / len(states) if total.is_floating_point() else total // len(states)
+    return average
+
+
+def test_a_fingerprint_outlives_an_average():
+    for value in (0, 1, 2**62 + 12345, 2**63 - 1):
+        packed = pack(value)
+        assert packed.dtype == torch.int64 and unpack(packed) == value
+        assert unpack(averaged([{"x": packed}] * 3000)["x"]) == value
+        marked = packed.clone()
+        mark(marked)
+        assert unpack(marked) == (value or UNKNOWN)
+    values = [fingerprint({"w": torch.tensor(float(i))}) for i in range(4)]
+    assert unpack(averaged([{"x": pack(v)} for v in values])["x"]) == UNKNOWN
+    assert unpack(averaged([{"x": pack(v)} for v in (0, values[0])])["x"]) == UNKNOWN
+
+
+@pytest.mark.parametrize("number", [2, 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_an_average_of_a_run_has_a_trained_teacher_of_its_own(number, dtype):
+    """It loads, with or without its teacher, and what is started from it knows the teacher's own fingerprint."""
+    runs = [after_training().to(dtype).state_dict() for _ in range(number)]
+    average = averaged(runs)
+    model, alone = build(train="rnn"), build("none")
+    model.load_state_dict(average)
+    alone.load_state_dict(average)
+    assert model.has_trained_teacher and written(model) == fingerprint(model.teacher) == written(alone)
+    assert written(model) not in [unpack(state["teacher_fingerprint"]) for state in runs]
+    torch.testing.assert_close(
+        model.rnn.initial.weight, sum(s["decoder.rnn.initial.weight"].float() for s in runs) / number
+    )
+
+
+def test_an_average_of_students_of_one_frozen_teacher_keeps_its_fingerprint():
+    smt = after_training()
+    students = [after_training("rnn", smt).state_dict() for _ in range(3)]
+    model = build(train="rnn")
+    model.load_state_dict(averaged(students))
+    assert written(model) == written(smt)
+
+
+def test_checkpoints_with_fingerprints_of_one_number_load():
+    smt = after_training()
+    before = smt.state_dict()
+    before |= {name: torch.tensor(unpack(before[name])) for name in ("vocabulary", "teacher_fingerprint")}
+    model = build(train="rnn")
+    model.load_state_dict(before)
+    assert model.has_trained_teacher and written(model) == written(smt)
+    before["vocabulary"] += 1
+    with pytest.raises(ConfigurationError, match="trained with another dictionary"):
+        model.load_state_dict(before)

@@ -2,7 +2,7 @@
 
 import json
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there
 import pytest
 from fairseq import options
 from fairseq.criterions.cross_entropy import CrossEntropyCriterionConfig
+from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.initialize import hydra_init
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -23,6 +24,7 @@ from tests.conftest import run
 fairseq_smt.register()
 from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.dmt import DmtCriterionConfig  # noqa: E402
+from fairseq_smt.criterions.objective import options_of, pair  # noqa: E402
 from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
 from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
@@ -122,6 +124,10 @@ def test_the_small_model_is_the_default_one():
     assert complete(SmtLanguageModelConfig, PRESETS["smt_lm_small"]) == complete(SmtLanguageModelConfig, {})
 
 
+def test_no_recipe_has_a_header_that_hydra_warns_of():
+    assert not any("@package _group_" in path.read_text() for path in FOLDER.rglob("*.yaml"))
+
+
 @pytest.mark.parametrize("arch", list(PRESETS))
 def test_architecture_brings_its_losses_and_flags_come_first(arch, monkeypatch):
     monkeypatch.setattr("sys.argv", ["fairseq-train"])
@@ -175,7 +181,8 @@ def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
     command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
     command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
     run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
-    assert "done training" in (folder / "hydra_train.log").read_text()
+    log = (folder / "hydra_train.log").read_text()
+    assert "done training" in log and f"checkpoints: {folder}/" in log and f"TensorBoard: {folder}/" in log
     return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
 
 
@@ -191,3 +198,29 @@ def test_hydra_runs_smt_then_dmt(data, tmp_path):
     start = f"checkpoint.finetune_from_model={smt}"
     dmt = hydra(tmp_path, "smt_lm_tiny_dmt", data, start, "optimization.max_update=8")
     assert smt.exists() and dmt.exists()
+
+
+def test_a_flag_of_a_criterion_that_sets_nothing_is_refused():
+    """The criterions' own are checked where they are defined, hence by importing them."""
+
+    @dataclass
+    class Objective:
+        chunk: int = 1
+        passes: int = 1
+
+    @dataclass
+    class Config(FairseqDataclass):
+        chunk: int = 16
+        warm_passes: int = 1
+        max_update: int = 0
+
+    pairs = pair(Config, Objective, renamed={"warm_passes": "passes"}, own=["max_update"])
+    assert options_of(Config(chunk=3, warm_passes=2), pairs) == {"chunk": 3, "passes": 2}
+    for wrong in (
+        dict(renamed={"warm_passes": "passes"}),
+        dict(own=["max_update"]),
+        dict(renamed={"warm_passes": "steps"}, own=["max_update"]),
+        dict(renamed={"warm_passes": "passes"}, own=["max_update", "min_update"]),
+    ):
+        with pytest.raises(TypeError, match="no flag of Config, or none with a field of Objective"):
+            pair(Config, Objective, **wrong)

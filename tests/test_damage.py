@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 from torch.multiprocessing import ProcessRaisedException
 
 from fairseq_smt.compat.checkpoints import load_checkpoint_to_cpu
@@ -128,3 +130,33 @@ def test_the_sentence_is_found_wherever_it_was_raised():
     for error in (ConfigurationError(sentence), wrapped, worker, spawned):
         assert find_sentence(error) == sentence
     assert find_sentence(ValueError("something else")) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "sentence"),
+    [
+        (
+            ["a b c " * 40],
+            dict(sample_break_mode="eos"),
+            "1 block of split valid: replace --sample-break-mode eos, ",
+        ),
+        (["a b c"], dict(sample_break_mode="eos"), "of 1 block of split valid: give more data, or add"),
+        (
+            ["a b c " * 40],
+            dict(shorten_method="random_crop"),
+            "1 block of split valid: remove --shorten-method rand",
+        ),
+        (["a b c", "b"], {}, "of 1 block of split valid: give more data or shorter blocks, or add --required-"),
+    ],
+    ids=["one line", "one short line", "cropped", "few words"],
+)
+def test_too_few_blocks_for_a_batch(tmp_path, texts, options, sentence):
+    dictionary = Dictionary()
+    builder = MMapIndexedDatasetBuilder(str(tmp_path / "valid.bin"), dtype=np.uint16)
+    for text in texts:
+        builder.add_item(dictionary.encode_line(text, add_if_not_exist=True))
+    builder.finalize(str(tmp_path / "valid.idx"))
+    dictionary.save(str(tmp_path / "dict.txt"))
+    task = make_task(tmp_path, tokens_per_sample=8, **options)
+    multiple = dict(max_sentences=8, required_batch_size_multiple=8)
+    refused(sentence, lambda: task.get_batch_iterator(task.datasets["valid"], **multiple))

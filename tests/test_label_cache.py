@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from fairseq_smt.core.batch import Modules
+from fairseq_smt.core.fingerprints import unpack
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.data.label_cache.codec import STORED
-from fairseq_smt.data.label_cache.files import ShardFiles, locked
+from fairseq_smt.data.label_cache.files import ShardFiles
 from fairseq_smt.data.label_cache.manifest import Manifest, shard_blocks
 from fairseq_smt.errors import ConfigurationError
+from fairseq_smt.locks import Lock
 from tests.label_cache import cache, copy_of, file_of, flip, largest_error, load_model, make_task, refused
 from tests.label_cache import samples as batches_of
 
@@ -161,6 +163,29 @@ def test_a_byte_that_is_not_sampled_is_found_by_verify(data, trained, made, tmp_
     refused("every byte of .bin", lambda: cache(other, trained, root))
 
 
+def test_fingerprints_depend_on_the_index_and_on_what_they_read_of_the_text(tmp_path):
+    """The quick one reads 64 pieces of 4 KB: of 1 MB the ends, and a byte in 4."""
+    from fairseq_smt.data.label_cache.fingerprint import full_fingerprint, quick_fingerprint
+
+    prefix, size = tmp_path / "train", 1 << 20
+    index, text = tmp_path / "train.idx", tmp_path / "train.bin"
+    index.write_bytes(bytes(2000))
+    text.write_bytes(bytes(size))
+    first = {f: f([prefix]) for f in (quick_fingerprint, full_fingerprint)}
+    for path, byte, quick, full in (
+        (index, 1999, True, False),
+        (text, 0, True, True),
+        (text, size - 1, True, True),
+        (text, (size - 4096) * 31 // 63 + 4095, True, True),
+        (text, (size - 4096) * 31 // 63 + 4096, False, True),
+    ):
+        flip(path, byte)
+        assert [first[f] != f([prefix]) for f in first] == [quick, full], (path, byte)
+        flip(path, byte)
+    text.write_bytes(bytes(size + 1))
+    assert [first[f] != f([prefix]) for f in first] == [True, True]
+
+
 def test_another_teacher(data, trained, made, model, tmp_path):
     from fairseq_smt.core.teacher import fingerprint
     from fairseq_smt.criterions.objective import check_labels
@@ -205,7 +230,7 @@ def test_a_student_of_other_sizes_and_one_that_has_met_no_teacher(data, made):
     refused("give --memory-width 16", lambda: check_labels(wide, task.label_cache))
     student = SmtLanguageModel(SmtLanguageModelConfig(**tiny | dict(cell="gru")), task.dictionary)
     check_labels(student, task.label_cache)
-    assert int(student.state_dict()["teacher_fingerprint"]) == task.label_cache.teacher != 0
+    assert unpack(student.state_dict()["teacher_fingerprint"]) == task.label_cache.teacher != 0
 
 
 def test_shards_or_splits_of_different_teachers(data, trained, made, tmp_path):
@@ -313,6 +338,6 @@ def test_a_device_without_space(data, trained, tmp_path):
 
 def test_the_second_process_says_who_holds_the_shard(data, trained, tmp_path, made):
     folder = next(made.iterdir())
-    with locked(ShardFiles(folder, 0, 2).lock):
-        refused(f"process {os.getpid()} is writing this shard", lambda: cache(data, trained, made, "--num-shards", 2))
+    with Lock(ShardFiles(folder, 0, 2).lock, ""):
+        refused(f"process {os.getpid()} of host", lambda: cache(data, trained, made, "--num-shards", 2))
     cache(data, trained, made, "--num-shards", 2)

@@ -124,6 +124,9 @@ def test_digits_are_prepared_trained_on_and_completed(tmp_path, script):
     assert f"Loss (base 2): {report['smt']['rnn_bits_per_pixel']:.4f}" in scored and "11,520 tokens" in scored
     with pytest.raises(ConfigurationError, match="--shown-rows must be 0 to 7"):
         script("complete_pixels", *complete, "--shown-rows", 8)
+    script("prepare_pixels", "--destdir", tmp_path / "other", "--levels", 3, "--downsample", 2)
+    with pytest.raises(ConfigurationError, match=r"blocks of 64 tokens, images of .*other have 16 pixels \(4 × 4\)"):
+        script("complete_pixels", tmp_path / "other", *complete[1:])
 
 
 def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatch):
@@ -140,6 +143,8 @@ def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatc
     ]:
         with pytest.raises(SystemExit, match=sentence):
             script("prepare_pixels", "--destdir", "data", *flags)
+    with pytest.raises(SystemExit, match="prepare_pixels: --destdir small is a file"):
+        script("prepare_pixels", "--destdir", "small")
     assert not (tmp_path / "data").exists()
     with pytest.raises(ConfigurationError, match="must be a folder written by scripts/prepare_pixels.py"):
         PixelFormat.load(tmp_path)

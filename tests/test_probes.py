@@ -4,7 +4,6 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
 
 from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe_sample
 from fairseq_smt.data.probes import PROBES, SPLITS
@@ -55,7 +54,7 @@ def test_a_shorter_sequence_asks_too_and_pads_where_nothing_is_asked(name):
     probe = PROBES[name](24)
     dictionary = probe_dictionary(probe)
     for length in (24, 11, probe.shortest):
-        sample = probe_sample(probe, dictionary, torch.arange(50), length)
+        sample = probe_sample(probe, dictionary, list(range(50)), length)
         asked = sample["target"].ne(dictionary.pad())
         assert asked.shape == (50, length) and asked.any(1).all() and sample["ntokens"] == asked.sum()
         assert sample["target"][asked].min() >= dictionary.nspecial

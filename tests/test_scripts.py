@@ -1,32 +1,24 @@
-"""Scripts: splits without leakage, n-gram baselines, the demo's progress, and the checks' sight."""
+"""Scripts: texts to data and back, n-gram baselines, the demo's progress, and the checks' sight."""
 
+import glob
+import io
+import json
 import math
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+from pydoc_data.topics import topics
 
 import pytest
 import torch
 
+import prepare_text as prepare_text_script
 import progress
+from fairseq_smt.data.vocabulary import decoder
 from ngram_baselines import bits
-from prepare_text import split_by_document, split_by_share
 from tests.conftest import ROOT
-
-
-def test_splitting_by_share_loses_and_repeats_nothing():
-    texts = ["".join(map(str, range(i, i + 60))) for i in (0, 500)]
-    parts = split_by_share(texts, 0.1, 0.2)
-    assert [a + b + c for a, b, c in zip(*(parts[n] for n in ("train", "valid", "test")), strict=True)] == texts
-    assert all(parts[name] for name in parts)
-
-
-def test_splitting_by_document_gives_every_text_to_one_split():
-    texts = [f"text {i}" for i in range(10)]
-    parts = split_by_document(texts, 0.1, 0.2)
-    assert sorted(sum(parts.values(), [])) == texts and [len(parts[n]) for n in ("train", "valid", "test")] == [7, 1, 2]
-    with pytest.raises(SystemExit, match="needs more than 2 files"):
-        split_by_document(texts[:2], 0.1, 0.1)
 
 
 def test_ngram_baselines_equal_a_plain_count():
@@ -44,6 +36,79 @@ def test_ngram_baselines_equal_a_plain_count():
     expected = [-math.log2(bigram(a, b)) for a, b in zip([eos] + test, test, strict=False)]
     assert found["bigram"] == pytest.approx(sum(expected) / 3)
     assert found["unigram"] == pytest.approx(-sum(math.log2(unigram(b)) for b in test) / 3)
+
+
+@pytest.fixture
+def prepare_text(tmp_path, monkeypatch, capsysbinary):
+    """Call scripts/prepare_text.py in a folder with some texts; returns what it prints on stdout."""
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(("book", "other", "a", "b", "v", "t")):
+        (tmp_path / f"{name}.txt").write_text("".join(topics[x] for x in sorted(topics)[i::6])[:40000])
+
+    def call(line: str, stdin: bytes = b"") -> bytes:
+        words = [glob.glob(word) if "*" in word else [word] for word in shlex.split(line, comments=True)]
+        monkeypatch.setattr(sys, "argv", ["prepare_text.py", *sum(words, [])])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        prepare_text_script.main()
+        return capsysbinary.readouterr().out
+
+    return call
+
+
+def examples() -> list[str]:
+    """The lines of --help that call the script, without its name."""
+    return re.findall(r"^ +python scripts/prepare_text.py (.*)", prepare_text_script.__doc__, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_example_of_the_help_works(prepare_text, tmp_path, line):
+    assert len(examples()) == 4
+    assert b"wrote DATA" in prepare_text(line)
+    counts = json.loads((tmp_path / "DATA/vocabulary.json").read_text())["splits"]
+    if "--test" in line:
+        assert [counts[split]["texts"] for split in ("train", "valid", "test")] == [2, 1, 1]
+        assert counts["test"]["bytes"] == (tmp_path / "t.txt").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "line, sentence",
+    [
+        ("--destdir DATA folder", r"folder is a folder: give its files instead, for example folder/\*\.txt"),
+        ("--destdir DATA absent", "absent does not exist"),
+        ("--destdir DATA /dev/null", "/dev/null is no ordinary file"),
+        (
+            "--destdir DATA --valid v.txt --test t.txt a.txt b.txt",
+            "name them before --valid and --test, which",
+        ),
+        ("--destdir DATA", r"give text files to train on\."),
+        ("a.txt", "give --destdir"),
+        ("--destdir DATA a.txt --test t.txt", "--valid and --test go together"),
+        ("--destdir DATA a.txt --valid v.txt --test ./a.txt", "a file must not be in two splits"),
+        ("--destdir DATA a.txt --test-share 0", "--valid-share and --test-share must be positive"),
+        ("--destdir . a.txt", "--destdir . is a folder that you work in"),
+        ("--destdir folder a.txt", "--destdir folder holds thesis.doc"),
+    ],
+)
+def test_what_prepare_text_refuses(prepare_text, tmp_path, line, sentence):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.doc").touch()
+    with pytest.raises(SystemExit, match=f"prepare_text: .*{sentence}"):
+        prepare_text(line)
+    assert not (tmp_path / "DATA").exists() and (tmp_path / "folder" / "thesis.doc").exists()
+
+
+def test_texts_may_stand_before_and_after_a_flag(prepare_text):
+    assert b"train: 3 texts" in prepare_text("a.txt --destdir DATA b.txt --vocabulary byte t.txt")
+
+
+@pytest.mark.parametrize("kind", ["character", "byte"])
+def test_decoding_gives_the_text_and_nothing_else(prepare_text, kind):
+    text = "a b\r\n\tna\xefve \u2581 \u2603\n" if kind == "character" else bytes(range(256)) * 2
+    symbols = " ".join(decoder(kind).encode(text)).encode()
+    exact = text.encode() if kind == "character" else text
+    line = f"--decode --vocabulary {kind}"
+    assert prepare_text(line, symbols) == prepare_text(line, symbols + b"\n") == exact
+    assert prepare_text(line, symbols + b"\n" + symbols) == exact + b"\n" + exact
 
 
 def reports(rates: dict[int, float]) -> list[str]:

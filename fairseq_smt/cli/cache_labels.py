@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 import fairseq_smt
 from fairseq_smt.cli.loading import choose_device, given, of_this_model, quieten, read
+from fairseq_smt.core.fingerprints import unpack
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec
 from fairseq_smt.data.label_cache.dataset import block_offsets, identity
@@ -126,7 +127,7 @@ def load_teacher(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str, A
     )
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([args.path], state=state)
     model = models[0]
-    noted, found = int(model.teacher_fingerprint), fingerprint(model.teacher)
+    noted, found = unpack(model.teacher_fingerprint), fingerprint(model.teacher)
     require(bool(noted), f"the teacher in {args.path} was never trained: name a checkpoint of criterion smt by --path.")
     require(
         noted == found,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -25,7 +26,7 @@ def gradient_figure(reports: dict[str, dict[str, Any]]) -> Figure:
     panels[0][0].set_ylabel("‖∂L/∂m_t‖")
     bottom, top = panels[0][0].get_ylim()
     panels[0][0].set_ylim(bottom=max(bottom, top * 1e-12))  # what has vanished further would flatten the rest
-    panels[0][1].legend()
+    _legend_below(figure, panels[0][1])
     return figure
 
 
@@ -39,7 +40,7 @@ def drift_figure(reports: dict[str, dict[str, Any]]) -> Figure | None:
         if drift:
             panels[0][0].plot(range(1, len(drift) + 1), drift, color=f"C{i}", label=name)
     panels[0][0].set(xscale="log", xlabel="steps on its own memories", ylabel="drift / label variance")
-    panels[0][0].legend()
+    _legend_below(figure, panels[0][0])
     return figure
 
 
@@ -59,7 +60,7 @@ def loss_figure(reports: dict[str, dict[str, Any]]) -> Figure:
     against = {report["loss"]["against"] for report in reports.values()}
     xlabel = {"position": "position", "length": "length of the sequence"}
     panel.set(xlabel=" or ".join(xlabel[a] for a in sorted(against)), ylabel="bits per target")
-    panel.legend()
+    _legend_below(figure, panel)
     return figure
 
 
@@ -106,6 +107,17 @@ def new_figure(rows: int, columns: int, size: tuple[float, float] | None = None,
     figure = Figure(figsize=size or (1 + 5 * columns, 4 * rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def _legend_below(figure: Figure, panel: Axes) -> None:
+    """The panel's legend under all panels, where it covers no curve; the figure grows by it."""
+    handles, labels = panel.get_legend_handles_labels()
+    width, height = figure.get_size_inches()
+    column = 0.7 + 0.09 * max(map(len, labels))  # inches: a line and a character of the default font
+    columns = max(1, min(len(labels), int(width / column)))
+    rows = -(-len(labels) // columns)
+    figure.set_size_inches(max(width, column), height + 0.2 * rows)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def _bins(weights: list[int], number: int = 64) -> Callable[[list[float]], np.ndarray]:

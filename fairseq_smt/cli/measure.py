@@ -21,7 +21,7 @@ from fairseq_smt.core.diagnostics import (
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.transitions import labels_of
 from fairseq_smt.criterions.objective import BITS, options_of
-from fairseq_smt.criterions.smt import SmtCriterionConfig
+from fairseq_smt.criterions.smt import FLAGS, SmtCriterionConfig
 from fairseq_smt.errors import ConfigurationError, require
 
 logger = logging.getLogger("fairseq_smt.cli.diagnose")
@@ -76,8 +76,8 @@ def measure(checkpoint: Checkpoint, split: str, sequences: int, batch_size: int)
 def objective_of(checkpoint: Checkpoint) -> SupervisedMemoryTraining:
     """The SMT objective with the coefficients of the checkpoint's training, or the defaults after another criterion."""
     trained = checkpoint.cfg.criterion
-    cfg = trained if trained._name == "smt" else SmtCriterionConfig(tokens_per_sample=0, max_update=0, seed=1)
-    return SupervisedMemoryTraining(**options_of(SupervisedMemoryTraining, cfg), detach=str(cfg.dynamics_detach))
+    defaults = SmtCriterionConfig(tokens_per_sample=checkpoint.length, max_update=0, seed=1)
+    return SupervisedMemoryTraining(**options_of(trained if trained._name == "smt" else defaults, FLAGS))
 
 
 def gradients(checkpoint: Checkpoint, batches: list[Batch]) -> dict[str, Any]:

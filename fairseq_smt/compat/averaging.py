@@ -12,7 +12,7 @@ from fairseq_smt.compat.checkpoints import load_checkpoint_to_cpu
 
 
 class ExactAverage(EMA):
-    """fairseq's `EMA`, which copies integer buffers (vocabulary, schedule, fingerprint) instead of averaging them."""
+    """fairseq's `EMA`, which copies integer buffers (vocabulary, fingerprint) instead of averaging them."""
 
     def __init__(self, model, config, device=None, skip_keys=None):
         integers = {name for name, value in model.state_dict().items() if not torch.is_floating_point(value)}

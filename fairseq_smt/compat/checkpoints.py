@@ -3,6 +3,7 @@
 fairseq looks its loading functions up in `checkpoint_utils` at every call; importing this module replaces them.
 """
 
+import logging
 import os
 import re
 import zipfile
@@ -10,8 +11,13 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
+from fairseq.tasks import TASK_REGISTRY
 
+from fairseq_smt.compat.resuming import bring_up_to_date
+from fairseq_smt.compat.starting import claim, stop_if_finished
 from fairseq_smt.errors import ConfigurationError, require
+
+logger = logging.getLogger(__name__)
 
 _to_cpu = checkpoint_utils.load_checkpoint_to_cpu
 _into_trainer = checkpoint_utils.load_checkpoint
@@ -57,6 +63,7 @@ def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, An
         "model" in state and bool(state.get("cfg") or state.get("args")),
         f"{path} is no checkpoint of fairseq, it lacks the model or its configuration: {remedy}.",
     )
+    bring_up_to_date(state)
     last_read = path
     return state
 
@@ -65,8 +72,10 @@ def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
     """fairseq's function for training; a checkpoint to start from must be there, one to resume from need not.
 
     Raises:
-        ConfigurationError: for a checkpoint that is absent, or whose criterion, optimizer or trained part is another.
+        ConfigurationError: for a checkpoint that is absent, or whose criterion, optimizer or trained part is another;
+            for a folder that cannot be written or is another run's.
     """
+    claim(trainer)
     start, restore, suffix = cfg.finetune_from_model, cfg.restore_file, trainer.checkpoint_suffix
     require(
         start is None
@@ -79,7 +88,7 @@ def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
         f"--restore-file {restore} does not exist: name a checkpoint, or leave the flag out to start anew.",
     )
     try:
-        return _into_trainer(cfg, trainer, **kwargs)
+        extra_state, epochs = _into_trainer(cfg, trainer, **kwargs)
     except (AssertionError, ValueError) as error:
         if "does not match; please reset" not in str(error) and "parameter group" not in str(error):
             raise
@@ -87,20 +96,38 @@ def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
             f"{the_checkpoint()} was trained otherwise than this run would be ({error}): give every stage a --save-dir "
             "of its own, and start it from the one before by --finetune-from-model."
         ) from error
+    if extra_state is not None:
+        stop_if_finished(trainer, epochs, extra_state)
+    return extra_state, epochs
 
 
 def load_model_ensemble_and_task(*args: Any, **kwargs: Any) -> Any:
-    """fairseq's function for scoring and generation.
+    """fairseq's function for scoring and generation; a warning tells that the command's task is not the checkpoint's.
 
     Raises:
         ConfigurationError: for a checkpoint that is absent.
     """
     try:
-        return _ensemble_and_task(*args, **kwargs)
+        models, cfg, task = _ensemble_and_task(*args, **kwargs)
     except OSError as error:
         if "Model file not found" not in str(error):
             raise
         raise ConfigurationError(f"{error}: name a checkpoint by --path.") from error
+    warn_of_another_task(cfg.task, task)
+    return models, cfg, task
+
+
+def warn_of_another_task(trained: Any, here: Any) -> None:
+    """Compare the config of training's task with a command's task; fairseq-eval-lm has one and blocks of its own."""
+    if trained._name != "smt_lm" or isinstance(here, TASK_REGISTRY["smt_lm"]):
+        return
+    mode = getattr(trained.sample_break_mode, "value", trained.sample_break_mode)
+    flags = f"--task smt_lm --tokens-per-sample {trained.tokens_per_sample} --sample-break-mode {mode}"
+    flags += " --add-bos-token" * bool(trained.add_bos_token)
+    logger.warning(
+        f"{the_checkpoint()} was trained with --task smt_lm; the task of this command may cut the text into other "
+        f"blocks, and says nothing of bits per byte: to score as in training, give {flags}"
+    )
 
 
 checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu

@@ -1,5 +1,6 @@
 """What goes into an objective and what comes out of it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -88,3 +89,11 @@ class Terms:
         """Note that a measure was not taken this time: every micro-batch reports the same names."""
         zero = torch.zeros((), device=self.loss.device)
         self.measures[name] = (zero, zero)
+
+
+def on_host(logs: Sequence[Mapping[str, Tensor | float]]) -> dict[str, int | float]:
+    """Sums of logged scalars over micro-batches, which all log the same names; the device is read once for all."""
+    totals = {name: sum(log[name] for log in logs) for name in logs[0]}
+    tensors = {name: total.double() for name, total in totals.items() if isinstance(total, Tensor)}
+    read = torch.stack(list(tensors.values())).tolist() if tensors else []
+    return totals | dict(zip(tensors, read, strict=True))

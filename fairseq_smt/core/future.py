@@ -1,7 +1,8 @@
 """Future predictors D(m_t, inputs after t) → logits of y_s for s ≥ t: what makes a memory a predictive state.
 
 A predictor says from which positions t it can predict (`eligible`), chooses which future targets it predicts from them
-(`targets_for`) and predicts them (`forward`). The RNN never uses it: it exists to train the labels.
+(`targets_for`) and predicts them (`forward`, or `features` and then its head `out`). The RNN never uses it: it exists
+to train the labels.
 """
 
 import math
@@ -67,6 +68,10 @@ class WindowPredictor(nn.Module):
         Returns:
             (B, P, S, V).
         """
+        return self.out(self.features(memory, tokens, t, s))
+
+    def features(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """What `out` turns into logits, with the arguments of `forward`: (B, P, S, D)."""
         batch, positions, futures = s.shape
         memory_tokens = memory.shape[2]
         x = self.memory_in(memory.flatten(0, 1))
@@ -75,8 +80,7 @@ class WindowPredictor(nn.Module):
         rotary = rotary_table(x.shape[1], x.shape[2] // self.blocks[0].attention.heads, x)
         for block in self.blocks:
             x = block(x, rotary)
-        logits = self.out(self.norm(x[:, memory_tokens - 1 :]))
-        return logits.view(batch, positions, futures, -1)
+        return self.norm(x[:, memory_tokens - 1 :]).view(batch, positions, futures, -1)
 
 
 class FarPredictor(nn.Module):
@@ -118,6 +122,10 @@ class FarPredictor(nn.Module):
 
     def forward(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """Logits of y_s, with the arguments of `WindowPredictor.forward`: (B, P, S, V)."""
+        return self.out(self.features(memory, tokens, t, s))
+
+    def features(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """What `out` turns into logits, with the arguments of `forward`: (B, P, S, D)."""
         batch, positions, futures = s.shape
         window = s[..., None] + torch.arange(1 - self.WINDOW, 1, device=s.device)
         after = window > t[..., None, None]
@@ -131,7 +139,7 @@ class FarPredictor(nn.Module):
         place = torch.cat((angle.cos(), angle.sin()), dim=-1).to(seen.dtype)
         state = memory.flatten(2)[:, :, None].expand(batch, positions, futures, -1)
         features = torch.cat((state.to(seen.dtype), seen, place), dim=-1)
-        return self.out(gelu(self.gate(features)) * self.value(features))
+        return gelu(self.gate(features)) * self.value(features)
 
 
 def build_future(

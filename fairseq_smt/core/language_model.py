@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fairseq_smt.core.cells import build_cell
 from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.memory import InitialMemory
 from fairseq_smt.core.readout import Readout
 from fairseq_smt.core.rollout import sequential
@@ -90,7 +91,7 @@ class RecurrentLanguageModel(nn.Module):
         memory = self.cell(memory, self.cell.inputs(token))
         return self.readout(memory), memory
 
-    @torch.no_grad()
+    @pass_without_gradient()
     def generate(
         self,
         prompt: Tensor,

@@ -5,6 +5,7 @@ runs vectorised on any device, and gives the same numbers on all of them.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -75,3 +76,13 @@ def take(x: Tensor, positions: Tensor) -> Tensor:
     """Entries of x (B, T, ...) at positions (B, ...): the shape of `positions` followed by x's trailing axes."""
     batch = torch.arange(x.shape[0], device=x.device).view(-1, *[1] * (positions.dim() - 1))
     return x[batch, positions]
+
+
+def take_all(x: Tensor, *positions: Tensor) -> list[Tensor]:
+    """`take` at several sets of positions, (B, n) each, at once: one gather, and one scatter for all their gradients.
+
+    The gradients of an entry are added in the order of the arguments, by one thread: to the same bits in every run.
+    """
+    rows = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1] + torch.cat(positions, dim=1)
+    taken = F.embedding(rows, x.flatten(0, 1).flatten(1)).unflatten(2, x.shape[2:])
+    return list(taken.split([p.shape[1] for p in positions], dim=1))

@@ -20,9 +20,11 @@ class Readout(nn.Module):
         self.hidden = nn.Linear(size, hidden) if hidden else None
         self.out = nn.Linear(hidden or size, vocabulary)
 
+    def features(self, memory: Tensor) -> Tensor:
+        """What `out` turns into logits: (..., K, d) → (..., D)."""
+        x = memory.flatten(-2)
+        return x if self.hidden is None else gelu(self.hidden(x))
+
     def forward(self, memory: Tensor) -> Tensor:
         """(..., K, d) → (..., V)."""
-        x = memory.flatten(-2)
-        if self.hidden is not None:
-            x = gelu(self.hidden(x))
-        return self.out(x)
+        return self.out(self.features(memory))

@@ -10,12 +10,14 @@ A chunk begins at 0 and at every position p with p % C == offset. Positions are 
 are those after each input.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from fairseq_smt.core.errors import require
+from fairseq_smt.core.gradient import pass_without_gradient
 
 
 def sequential(cell: nn.Module, memory: Tensor, inputs: Tensor, detach: int = 0) -> Tensor:
@@ -136,7 +138,7 @@ def warm_starts(cell: nn.Module, initial: Tensor, inputs: Tensor, chunks: Chunks
     """What the chunks of `warm` start from, (B, chunks, K, d): m_∅ (with its gradient) and, detached, own memories."""
     starts = initial[:, None].expand(-1, chunks.number, -1, -1)
     for _ in range(passes):
-        with torch.no_grad():
+        with pass_without_gradient():
             memories = from_starts(cell, starts, inputs, chunks)
         starts = chunks.before(initial, memories)
     return starts
@@ -156,7 +158,7 @@ def jacobi(
     require(sweeps > 0, f"jacobi needs at least one sweep, not {sweeps}.")
     memories = labels
     for sweep in range(sweeps):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and sweep >= without_gradient):
+        with pass_without_gradient() if sweep < without_gradient else nullcontext():
             source = torch.cat((initial[:, None].to(memories.dtype), memories[:, :-1]), dim=1)[:, : inputs.shape[1]]
             memories = cell(source.flatten(0, 1), inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
     return memories

@@ -1,87 +1,145 @@
 """Schedules: factors and lengths that depend on the update, exact across resume and equal in every process.
 
-`Ramp` and `LengthCurriculum` are pure functions of the update. `WaitingRamp` and `AdaptiveChunk` also depend on a
-measure; what they remember are three integers, which their caller stores with the model.
+`Ramp` and `LengthCurriculum` are functions of the update. `WaitingRamp` and `AdaptiveChunk` also depend on a measure.
+What a schedule remembers are plain numbers, which `Schedules` collects for the checkpoint.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from fairseq_smt.core.errors import require
+from fairseq_smt.core.errors import require, require_not_negative, require_positive
+
+Numbers = dict[str, int | float]
 
 
-@dataclass(frozen=True)
-class Ramp:
-    """A factor that grows linearly from 0 to 1 over `updates`; 1 throughout for 0 updates."""
+class Remembering:
+    """What goes on in a resumed run where it was: the fields named in `REMEMBERED`."""
+
+    REMEMBERED: ClassVar[tuple[str, ...]]
+
+    def state_dict(self) -> Numbers:
+        """Plain numbers by name."""
+        return {name: getattr(self, name) for name in self.REMEMBERED}
+
+    def load_state_dict(self, state: Numbers) -> str | None:
+        """Go on from a state; a sentence for the log where the run goes on otherwise than its flags say."""
+        for name in self.REMEMBERED:
+            setattr(self, name, state[name])
+
+
+class Schedules(dict[str, Remembering]):
+    """What the schedules of one run remember, by name."""
+
+    def state_dict(self) -> dict[str, Numbers]:
+        """For the checkpoint."""
+        return {name: schedule.state_dict() for name, schedule in self.items()}
+
+    def load_state_dict(self, state: dict[str, Numbers]) -> list[str]:
+        """Go on from a checkpoint of the same run; what it does not know begins anew. Sentences for the log."""
+        told = [schedule.load_state_dict(state[name]) for name, schedule in self.items() if name in state]
+        return [sentence for sentence in told if sentence]
+
+
+@dataclass
+class Span(Remembering):
+    """How many updates a schedule takes. A run that is resumed with a larger `max_update` keeps its number.
+
+    Attributes:
+        updates: the number; if -1, half of the run, 2000 where its length is not known.
+        max_update: updates of the run, 0 if not known.
+        flag: that sets the number.
+    """
+
+    REMEMBERED = ("updates",)
 
     updates: int
+    max_update: int = 0
+    flag: str = "--updates"
 
     def __post_init__(self) -> None:
-        require(self.updates >= 0, f"a ramp needs a number of updates that is not negative, not {self.updates}.")
+        require(self.updates >= -1, f"{self.flag} must not be negative, got {self.updates}; -1 is half of the run.")
+        self._given = self.updates >= 0
+        if not self._given:
+            self.updates = self.max_update // 2 if self.max_update > 0 else 2000
+
+    def load_state_dict(self, state: Numbers) -> str | None:
+        here, begun = self.updates, state["updates"]
+        if here == begun:
+            return None
+        if self._given:
+            return f"{self.flag} {here} takes the place of the {begun} updates that this run began with"
+        self.updates = begun
+        return (
+            f"{self.flag} stays {begun}, as this run began, where half of --max-update would now be {here}: give "
+            f"{self.flag} to change it"
+        )
+
+
+@dataclass
+class Ramp:
+    """A factor that grows linearly from 0 to 1 over a span; 1 throughout for 0 updates."""
+
+    span: Span
 
     def factor(self, update: int) -> float:
         """The factor at an update, in [0, 1]."""
-        return min(1.0, update / self.updates) if self.updates else 1.0
+        return min(1.0, update / self.span.updates) if self.span.updates else 1.0
 
 
-@dataclass(frozen=True)
-class WaitingRamp:
+@dataclass
+class WaitingRamp(Remembering):
     """A ramp that starts once a measure was below a threshold for some updates in a row.
 
     Attributes:
         ramp: the factor once it has started; it is 0 before.
-        below: the threshold; 0 or less does not wait: the ramp starts at update 0.
+        below: the threshold; 0 does not wait: the ramp starts at update 0.
         patience: updates in a row, at least 1.
+        streak: updates in a row below, so far.
+        started: update of the start, or -1.
     """
 
-    INITIAL = (0, 0, -1)
-    """State before anything was observed: last observed update, updates in a row below, update of the start or -1."""
+    REMEMBERED = ("streak", "started")
 
     ramp: Ramp
     below: float = 0.0
     patience: int = 1
+    streak: int = field(default=0, init=False)
+    started: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
-        require(self.patience > 0, f"--dynamics-wait-patience must be positive, not {self.patience}.")
+        require_not_negative(dynamics_wait_below=self.below)
+        require_positive(dynamics_wait_patience=self.patience)
 
     @property
     def waits(self) -> bool:
         return self.below > 0
 
-    def factor(self, update: int, state: tuple[int, int, int] = INITIAL) -> float:
-        """The factor at an update, given the state after the last observation."""
+    def factor(self, update: int) -> float:
+        """The factor at an update, after the observations before it."""
         if not self.waits:
             return self.ramp.factor(update)
-        last, _, started = state
-        waiting = started < 0 or update < last
-        return 0.0 if waiting else self.ramp.factor(update - started)
+        return 0.0 if self.started < 0 else self.ramp.factor(update - self.started)
 
-    def observe(self, state: tuple[int, int, int], update: int, value: float) -> tuple[int, int, int]:
-        """The state after the measure's value of an update; NaN counts as not below.
-
-        An update that is not after the last one observed belongs to a new run: the wait begins again.
-        """
-        last, streak, started = state
-        if update <= last:
-            streak, started = 0, -1
-        if started < 0:
-            streak = streak + 1 if value < self.below else 0
-            if streak >= self.patience:
-                started = update
-        return update, streak, started
+    def observe(self, update: int, value: float) -> None:
+        """Take note of the measure's value after `update` updates; NaN counts as not below."""
+        if self.started < 0:
+            self.streak = self.streak + 1 if value < self.below else 0
+            if self.streak >= self.patience:
+                self.started = update
 
 
-@dataclass(frozen=True)
+@dataclass
 class LengthCurriculum:
-    """The length of the blocks at an update: grows from `start` to `full` over `updates`, then stays there.
+    """The length of the blocks at an update: grows from `start` to `full` over a span, then stays there.
 
     Attributes:
         start: length at update 0; 0 for the full length throughout.
-        updates: over which the length grows.
+        span: over which the length grows.
         full: T.
     """
 
     start: int
-    updates: int
+    span: Span
     full: int
 
     def __post_init__(self) -> None:
@@ -90,24 +148,16 @@ class LengthCurriculum:
             self.start <= self.full,
             f"--curriculum-start {self.start} is longer than a block: --tokens-per-sample is {self.full}.",
         )
-        require(self.updates >= 0, f"a curriculum needs a number of updates that is not negative, not {self.updates}.")
 
     def length(self, update: int) -> int:
         """Between `start` and `full`, never falling."""
-        if not self.start or update >= self.updates:
+        if not self.start or update >= self.span.updates:
             return self.full
-        return self.start + (self.full - self.start) * update // self.updates
+        return self.start + (self.full - self.start) * update // self.span.updates
 
 
-def updates_or_half(updates: int, max_update: int) -> int:
-    """`updates`, or if negative half of the training run, 2000 where its length is not known."""
-    if updates >= 0:
-        return updates
-    return max_update // 2 if max_update > 0 else 2000
-
-
-@dataclass(frozen=True)
-class AdaptiveChunk:
+@dataclass
+class AdaptiveChunk(Remembering):
     """A chunk length that grows while the RNN stays near the labels, and shrinks where it drifts off.
 
     Attributes:
@@ -115,10 +165,10 @@ class AdaptiveChunk:
         full: T, the greatest length.
         grow, shrink: factors on the length after an update.
         near, far: drift over label variance below which the length grows, and above which it shrinks.
+        length: between 1 and `full`, not rounded.
     """
 
-    UNIT = 1 << 20
-    """The state keeps lengths as multiples of 1 / UNIT, in integers."""
+    REMEMBERED = ("length",)
 
     start: int
     full: int
@@ -126,17 +176,17 @@ class AdaptiveChunk:
     shrink: float = 0.97
     near: float = 0.03
     far: float = 0.06
+    length: float = field(init=False)
 
-    def _length(self, update: int, state: tuple[int, ...]) -> int:
-        last, length, _ = state
-        return length if 0 < last <= update and length >= self.UNIT else min(self.start, self.full) * self.UNIT
+    def __post_init__(self) -> None:
+        self.length = float(min(self.start, self.full))
 
-    def length(self, update: int, state: tuple[int, ...]) -> int:
-        """The chunk length of an update, between 1 and `full`, given the state after the last observation."""
-        return max(1, self._length(update, state) // self.UNIT)
+    @property
+    def chunk(self) -> int:
+        """Positions of a chunk in the next update."""
+        return max(1, int(self.length))
 
-    def observe(self, state: tuple[int, ...], update: int, drift: float) -> tuple[int, int, int]:
-        """The state after the drift of an update; an update that is not after the last one begins a new run."""
-        length = self._length(update - 1, state)
+    def observe(self, drift: float) -> None:
+        """Take note of the drift of an update, over label variance."""
         factor = self.grow if drift < self.near else self.shrink if drift > self.far else 1.0
-        return update, min(max(round(length * factor), self.UNIT), self.full * self.UNIT), -1
+        self.length = min(max(self.length * factor, 1.0), float(self.full))

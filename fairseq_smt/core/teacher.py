@@ -9,6 +9,7 @@ the `window` teacher (`core/window.py`) is the paper's and needs one pass per la
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -138,10 +139,11 @@ def build_teacher(
     )
 
 
-def fingerprint(teacher: nn.Module) -> int:
-    """63 bits that tell teachers apart by their weights, whatever precision these are held in; never 0."""
+def fingerprint(teacher: nn.Module | Mapping[str, Tensor]) -> int:
+    """63 bits that tell teachers, or their state_dicts, apart, whatever precision they are held in; never 0."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(teacher.state_dict().items()):
+    state = teacher.state_dict() if isinstance(teacher, nn.Module) else teacher
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().float().numpy().tobytes())
     return int.from_bytes(digest.digest()[:8], "big") >> 1 | 1

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core.batch import Batch, Draws, Modules
-from fairseq_smt.core.random import draw_positions, take
+from fairseq_smt.core.gradient import pass_without_gradient
+from fairseq_smt.core.random import draw_positions, take, take_all
 
 
 @dataclass
@@ -29,21 +30,48 @@ class Transitions:
 
     def source(self, initial: Tensor) -> Tensor:
         """m_{t-1}, and m_∅ (B, K, d) at t = 0: (B, N, K, d)."""
-        initial = initial.to(self.label.dtype)[:, None]
         if self.before is None:
-            return torch.cat((initial, self.label[:, :-1]), dim=1)
-        return torch.where((self.positions == 0)[..., None, None], initial, self.before)
+            return torch.cat((initial.to(self.label.dtype)[:, None], self.label[:, :-1]), dim=1)
+        return _or_initial(self.positions, initial, self.before)
+
+    def memories(self, initial: Tensor, steps: Tensor | None, *others: Tensor | None) -> list[Tensor]:
+        """Memories of drawn transitions, all gathered at once, so that few tensors have the size of all labels.
+
+        Args:
+            initial: m_∅, (B, K, d).
+            steps: transitions (B, n) whose two sides are wanted, None for all N; where they are pairs, always None.
+            others: transitions (B, ·) whose labels are wanted, None for all N.
+
+        Returns:
+            m_{t-1} and m_t of `steps`, then m_t of each of the others.
+        """
+        wanted = [steps, *others]
+        drawn = [index for index in wanted if index is not None]
+        if steps is not None:
+            drawn.insert(0, (steps - 1).clamp(min=0))
+        taken = iter(take_all(self.label, *drawn) if drawn else [])
+        source = self.source(initial) if steps is None else _or_initial(steps, initial, next(taken))
+        return [source, *(self.label if index is None else next(taken) for index in wanted)]
+
+    def positions_of(self, index: Tensor | None) -> Tensor:
+        """t of drawn transitions (B, n), all for None."""
+        return self.positions if index is None else take(self.positions, index)
 
     def of_block(self, x: Tensor) -> Tensor:
         """Entries of x (B, T, ...) at the transitions' positions, (B, N, ...)."""
         return x if self.before is None else take(x, self.positions)
 
 
+def _or_initial(positions: Tensor, initial: Tensor, before: Tensor) -> Tensor:
+    """m_{t-1} (B, n, K, d) of positions t (B, n), m_∅ (B, K, d) at t = 0."""
+    return torch.where((positions == 0)[..., None, None], initial.to(before.dtype)[:, None], before)
+
+
 def labels_of(modules: Modules, batch: Batch) -> Tensor:
     """The labels of every position, (B, T, K, d): those that came with the batch, else the teacher's, no gradient."""
     if batch.labels is not None:
         return batch.labels.to(modules.rnn.initial.weight.dtype)
-    with torch.no_grad():
+    with pass_without_gradient():
         return modules.teacher.labels(batch.inputs, batch.real)
 
 

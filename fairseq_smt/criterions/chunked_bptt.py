@@ -7,7 +7,7 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from fairseq_smt.core.objectives import ChunkedBackpropagation
-from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of
+from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of, pair
 from fairseq_smt.errors import require
 
 
@@ -15,23 +15,36 @@ from fairseq_smt.errors import require
 class ChunkedBpttCriterionConfig(FairseqDataclass):
     """Chunks of the objective."""
 
-    chunk: int = field(default=16, metadata={"help": "positions per chunk, through which the gradient goes"})
+    chunk: int = field(
+        default=16,
+        metadata={
+            "help": "positions per chunk, through which the gradient goes; --tokens-per-sample or more: the whole block"
+        },
+    )
     warm_passes: int = field(
         default=1,
         metadata={"help": "passes without gradient that give the chunks their first memories; 0: the initial memory"},
     )
+    tokens_per_sample: int = II("task.tokens_per_sample")
     seed: int = II("common.seed")
+
+
+FLAGS = pair(
+    ChunkedBpttCriterionConfig,
+    ChunkedBackpropagation,
+    renamed={"warm_passes": "passes", "tokens_per_sample": "horizon"},
+)
 
 
 @register_criterion("chunked_bptt", dataclass=ChunkedBpttCriterionConfig)
 class ChunkedBpttCriterion(ObjectiveCriterion):
-    """Trains the RNN alone; with --chunk as long as the block, as fairseq's `cross_entropy` does (BPTT)."""
+    """Trains the RNN alone; with --chunk as long as --tokens-per-sample, as fairseq's `cross_entropy` does (BPTT)."""
 
     reads_labels = False
 
     def __init__(self, cfg: ChunkedBpttCriterionConfig, task):
         super().__init__(task)
-        self.objective = ChunkedBackpropagation(**options_of(ChunkedBackpropagation, cfg), passes=cfg.warm_passes)
+        self.objective = ChunkedBackpropagation(**options_of(cfg, FLAGS))
 
     def check(self, model) -> None:
         require(

@@ -10,7 +10,7 @@ from omegaconf import II
 
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, DaggerMemoryTraining
 from fairseq_smt.core.schedules import AdaptiveChunk
-from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of
+from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of, pair
 from fairseq_smt.errors import require
 
 logger = logging.getLogger(__name__)
@@ -53,18 +53,22 @@ class DmtCriterionConfig(FairseqDataclass):
     seed: int = II("common.seed")
 
 
+FLAGS = pair(
+    DmtCriterionConfig, DaggerMemoryTraining, renamed={"warm_passes": "passes", "tokens_per_sample": "horizon"}
+)
+
+
 @register_criterion("dmt", dataclass=DmtCriterionConfig)
 class DmtCriterion(ObjectiveCriterion):
     """Trains the RNN, or its readout alone, from a checkpoint of criterion `smt` (`--finetune-from-model`)."""
 
     def __init__(self, cfg: DmtCriterionConfig, task):
         super().__init__(task)
-        self.objective = DaggerMemoryTraining(
-            **options_of(DaggerMemoryTraining, cfg), passes=cfg.warm_passes, horizon=cfg.tokens_per_sample
-        )
+        self.objective = DaggerMemoryTraining(**options_of(cfg, FLAGS))
         self._warn_of_unused(cfg)
-        self.adaptive = AdaptiveChunk(cfg.chunk, cfg.tokens_per_sample)
-        self.scheduled = str(cfg.chunk_lengths) == "adaptive"
+        self.adaptive = None
+        if str(cfg.chunk_lengths) == "adaptive":
+            self.adaptive = task.schedules["chunk"] = AdaptiveChunk(cfg.chunk, cfg.tokens_per_sample)
 
     @staticmethod
     def _warn_of_unused(cfg: DmtCriterionConfig) -> None:
@@ -96,8 +100,9 @@ class DmtCriterion(ObjectiveCriterion):
             "--finetune-from-model.",
         )
 
-    def options(self, update: int, state: tuple[int, ...]) -> dict[str, Any]:
-        return {"chunk": self.adaptive.length(update, state)} if self.scheduled else {}
+    def options(self, update: int) -> dict[str, Any]:
+        return {"chunk": self.adaptive.chunk} if self.adaptive else {}
 
-    def advance(self, state: tuple[int, ...], update: int, means: dict[str, float]) -> tuple[int, ...]:
-        return self.adaptive.observe(state, update, means["rollout_drift"] / max(means["label_variance"], 1e-12))
+    def advance(self, updates: int, means: dict[str, float]) -> None:
+        if self.adaptive:
+            self.adaptive.observe(means["rollout_drift"] / max(means["label_variance"], 1e-12))

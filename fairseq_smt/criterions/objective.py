@@ -1,14 +1,18 @@
 """What the criterions with an objective share: one call of the model, its measures as sums and counts, metrics."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 
+from fairseq_smt.compat.finite import REMEDY
+from fairseq_smt.core import fingerprints
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.errors import ConfigurationError, require
 
@@ -16,9 +20,32 @@ BITS = 1 / math.log(2)
 """Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
 
 
-def options_of(objective: type, cfg: Any) -> dict[str, Any]:
-    """The fields of a config that an objective has under the same name, choices as plain strings."""
-    found = {f.name: getattr(cfg, f.name) for f in fields(objective) if hasattr(cfg, f.name)}
+def pair(
+    config: type, objective: type, *, renamed: Mapping[str, str] = MappingProxyType({}), own: Sequence[str] = ()
+) -> dict[str, str]:
+    """Flag → field: which field of an objective each field of a criterion's config sets.
+
+    Args:
+        renamed: flags whose field has another name.
+        own: flags that the criterion reads itself.
+
+    Raises:
+        TypeError: for a flag that would do nothing, or a name that is no flag.
+    """
+    flags = [f.name for f in fields(config) if not f.name.startswith("_")]
+    pairs = {name: renamed.get(name, name) for name in flags if name not in own}
+    lost = [name for name, target in pairs.items() if target not in {f.name for f in fields(objective)}]
+    lost += [name for name in (*renamed, *own) if name not in flags]
+    if lost:
+        raise TypeError(
+            f"{', '.join(lost)}: no flag of {config.__name__}, or none with a field of {objective.__name__}"
+        )
+    return pairs
+
+
+def options_of(cfg: Any, pairs: dict[str, str]) -> dict[str, Any]:
+    """Keyword arguments of an objective, choices as plain strings; without flags that an earlier config lacks."""
+    found = {target: getattr(cfg, name) for name, target in pairs.items() if hasattr(cfg, name)}
     return {name: str(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
@@ -41,7 +68,7 @@ def check_labels(model, cache: LabelCache) -> None:
         model.teacher is None or not any(p.requires_grad for p in model.teacher.parameters()),
         "--label-cache holds the labels of a frozen teacher: add --memory-head none, or --train rnn.",
     )
-    met = int(model.teacher_fingerprint)
+    met = fingerprints.unpack(model.teacher_fingerprint)
     require(
         bool(met) or model.teacher is None,
         "with --label-cache the model needs no teacher, and has one that was never trained: add --memory-head none, or "
@@ -52,24 +79,24 @@ def check_labels(model, cache: LabelCache) -> None:
         f"the labels in {cache.folder} are of another teacher ({cache.teacher:016x}) than the checkpoint's "
         f"({met:016x}): give the checkpoint they were made with, or cache this one's by fairseq-smt-cache-labels.",
     )
-    model.teacher_fingerprint.fill_(cache.teacher)
+    model.teacher_fingerprint.copy_(fingerprints.pack(cache.teacher))
 
 
 class ObjectiveCriterion(FairseqCriterion):
     """The loss is a mean per token: `sample_size` counts tokens, so `--update-freq` and several processes agree.
 
-    A subclass sets `objective` and says which models it takes (`check`). One whose schedule has a state sets
-    `scheduled`, and says what the state gives the objective (`options`) and how it moves (`advance`).
+    A subclass sets `objective` and says which models it takes (`check`). One with a schedule adds it to the task's, and
+    says what it gives the objective (`options`) and what it learns from an update (`advance`).
 
     Raises:
-        ConfigurationError: when the model does not fit, or when a loss is not finite.
+        ConfigurationError: when the model does not fit.
     """
 
-    scheduled = False
-    """Whether the schedule's state, a buffer of the model, is read and moved."""
+    update = 0
+    """That of the last training step."""
 
-    trained = None
-    """That buffer and the update of the last training step."""
+    may_overflow = False
+    """Whether the last forward pass was one in float16 or under autocast, whose losses are not judged."""
 
     reads_labels = True
     """Whether the objective is one for `--label-cache`."""
@@ -87,13 +114,12 @@ class ObjectiveCriterion(FairseqCriterion):
     def check(self, model) -> None:
         """Refuse a model that the objective cannot work on."""
 
-    def options(self, update: int, state: tuple[int, ...]) -> dict[str, Any]:
-        """Keyword arguments of the objective in training, given the state of the schedule."""
+    def options(self, update: int) -> dict[str, Any]:
+        """Keyword arguments of the objective in training, by the schedule."""
         return {}
 
-    def advance(self, state: tuple[int, ...], update: int, means: dict[str, float]) -> tuple[int, ...]:
-        """The state of the schedule after an update's measures, reduced over micro-batches and processes."""
-        return state
+    def advance(self, updates: int, means: dict[str, float]) -> None:
+        """Move the schedule after `updates` updates, given the last one's measures over all processes."""
 
     def forward(self, model, sample, reduce=True):
         if not self.checked:
@@ -107,8 +133,7 @@ class ObjectiveCriterion(FairseqCriterion):
             self.checked = True
         training = model.training
         update = model.num_updates if training else 0
-        state = tuple(model.schedule.tolist()) if training and self.scheduled else ()
-        options = self.options(update, state) if training else {}
+        options = self.options(update) if training else {}
         batch = self.task.batch_of(sample)
         objective = partial(self.objective, batch=batch, update=update, training=training, **options)
         terms = model(**sample["net_input"], objective=objective)
@@ -120,47 +145,40 @@ class ObjectiveCriterion(FairseqCriterion):
             "sample_size": tokens,
         }
         if training:
-            self.trained = (model.schedule, update)
+            self.update = update
         for name, (total, count) in terms.measures.items():
             log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
         if not training and self.task.byte_lengths is not None:
             log["scored_bytes"] = (self.task.bytes_of(batch.targets) * batch.scored).sum().float()
-        half = torch.is_autocast_enabled() or next(model.parameters()).dtype == torch.float16
-        if not training and not half:
-            self.check_finite(log)
+        self.may_overflow = torch.is_autocast_enabled() or next(model.parameters()).dtype == torch.float16
         return terms.loss * tokens, tokens, log
 
-    def observe(self, logging_outputs) -> None:
-        """Move the schedule; the task calls this after each update, in every process.
+    def observe(self, log: dict[str, float]) -> None:
+        """Move the schedule; the task calls this after each update, with what every process knows."""
+        self.advance(self.update + 1, _means([log]))
 
-        The state is a buffer of the model, saved with it: fairseq saves a task's state but does not restore it.
-        """
-        if self.scheduled and self.trained is not None:
-            schedule, update = self.trained
-            state = self.advance(tuple(schedule.tolist()), update + 1, _means(logging_outputs))
-            schedule.copy_(schedule.new_tensor(state))
-
-    @staticmethod
-    def check_finite(log: dict[str, Any]) -> None:
-        """Stop on a loss that is not finite, given what `forward` logs; in training the task calls this.
+    def check_finite(self, log: dict[str, float]) -> None:
+        """Stop on a loss that is not finite, given what `forward` logs, summed over processes and read.
 
         Raises:
             ConfigurationError: naming the terms that are not finite.
         """
-        if math.isfinite(log["loss"]):
+        if self.may_overflow or math.isfinite(log["loss"]):
             return
         sums = {key.removesuffix("_sum"): value for key, value in log.items() if key.endswith("_sum")}
         broken = [name for name, value in sums.items() if not math.isfinite(value)]
-        raise ConfigurationError(
-            f"the loss is not finite ({', '.join(broken) or 'sum of the terms'}): lower --lr, raise warm-up or set "
-            "--clip-norm, and restart from the last checkpoint."
-        )
+        raise ConfigurationError(f"the loss is not finite ({', '.join(broken) or 'sum of the terms'}): {REMEDY}")
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
-        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
+        """Log the loss in bits, and every measure."""
         size = _total(logging_outputs, "sample_size")
         metrics.log_scalar("loss", _total(logging_outputs, "loss") / size * BITS, size, round=3)
+        ObjectiveCriterion.log_measures(logging_outputs)
+
+    @staticmethod
+    def log_measures(logging_outputs) -> None:
+        """Log every measure: losses as nll in bits, bits per byte and perplexity, errors over label variance."""
         means = _means(logging_outputs)
         for name, mean in means.items():
             weight = _total(logging_outputs, f"{name}_count")

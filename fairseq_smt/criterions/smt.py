@@ -9,8 +9,8 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from omegaconf import II
 
 from fairseq_smt.core.objectives import DETACH, SupervisedMemoryTraining
-from fairseq_smt.core.schedules import Ramp, WaitingRamp, updates_or_half
-from fairseq_smt.criterions.objective import BITS, ObjectiveCriterion, options_of
+from fairseq_smt.core.schedules import Ramp, Span, WaitingRamp
+from fairseq_smt.criterions.objective import BITS, ObjectiveCriterion, options_of, pair
 from fairseq_smt.errors import require
 
 
@@ -37,7 +37,9 @@ class SmtCriterionConfig(FairseqDataclass):
     label_pairs: int = field(
         default=4, metadata={"help": "transitions per block that are labelled with --memory-head window"}
     )
-    uniformity_tokens: int = field(default=512, metadata={"help": "memory tokens in the uniformity loss"})
+    uniformity_tokens: int = field(
+        default=512, metadata={"help": "memory tokens in the uniformity loss, at most those of a batch"}
+    )
     dynamics_detach: ChoiceEnum(list(DETACH)) = field(
         default="none", metadata={"help": "side of the symmetric transition loss that gets no gradient"}
     )
@@ -66,18 +68,24 @@ class SmtCriterionConfig(FairseqDataclass):
     seed: int = II("common.seed")
 
 
+FLAGS = pair(
+    SmtCriterionConfig,
+    SupervisedMemoryTraining,
+    renamed={"dynamics_detach": "detach", "tokens_per_sample": "horizon"},
+    own=("dynamics_ramp_updates", "dynamics_wait_below", "dynamics_wait_patience", "max_update"),
+)
+
+
 @register_criterion("smt", dataclass=SmtCriterionConfig)
 class SmtCriterion(ObjectiveCriterion):
     """Trains whatever of teacher, future predictor and RNN is not frozen."""
 
     def __init__(self, cfg: SmtCriterionConfig, task):
         super().__init__(task)
-        self.objective = SupervisedMemoryTraining(
-            **options_of(SupervisedMemoryTraining, cfg), detach=str(cfg.dynamics_detach), horizon=cfg.tokens_per_sample
-        )
-        ramp = Ramp(updates_or_half(cfg.dynamics_ramp_updates, cfg.max_update))
-        self.ramp = WaitingRamp(ramp, cfg.dynamics_wait_below, cfg.dynamics_wait_patience)
-        self.scheduled = self.ramp.waits
+        self.objective = SupervisedMemoryTraining(**options_of(cfg, FLAGS))
+        span = Span(cfg.dynamics_ramp_updates, cfg.max_update, "--dynamics-ramp-updates")
+        self.ramp = WaitingRamp(Ramp(span), cfg.dynamics_wait_below, cfg.dynamics_wait_patience)
+        task.schedules |= {"dynamics_ramp_updates": span, "dynamics_wait": self.ramp}
         self.tokens_per_sample = cfg.tokens_per_sample
 
     @classmethod
@@ -103,8 +111,9 @@ class SmtCriterion(ObjectiveCriterion):
             f"--futures {futures} is longer than a block: --tokens-per-sample is {self.tokens_per_sample}.",
         )
 
-    def options(self, update: int, state: tuple[int, ...]) -> dict[str, float]:
-        return {"ramp": self.ramp.factor(update, state)}
+    def options(self, update: int) -> dict[str, float]:
+        return {"ramp": self.ramp.factor(update)}
 
-    def advance(self, state: tuple[int, ...], update: int, means: dict[str, float]) -> tuple[int, ...]:
-        return self.ramp.observe(state, update, means["future_nll"] * BITS) if "future_nll" in means else state
+    def advance(self, updates: int, means: dict[str, float]) -> None:
+        if "future_nll" in means:
+            self.ramp.observe(updates, means["future_nll"] * BITS)

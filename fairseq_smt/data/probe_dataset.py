@@ -3,9 +3,7 @@
 from typing import Any
 
 import numpy as np
-import torch
 from fairseq.data import Dictionary, FairseqDataset
-from torch import Tensor
 
 from fairseq_smt.data.probes.probe import FIRST_IDS, Probe
 
@@ -18,17 +16,19 @@ def probe_dictionary(probe: Probe) -> Dictionary:
     return dictionary
 
 
-def probe_sample(probe: Probe, dictionary: Dictionary, ids: Tensor, length: int | None = None) -> dict[str, Any]:
-    """A mini-batch as fairseq's criterions want it, with pad as the target where nothing is asked.
+def probe_sample(probe: Probe, dictionary: Dictionary, numbers: list[int], length: int | None = None) -> dict[str, Any]:
+    """A mini-batch of sequences as fairseq's criterions want it, with pad as the target where nothing is asked.
 
+    `numbers` are the ids, which stay on the host when the tensors move to a device.
     `ntokens`, by which losses are divided, counts the targets.
     """
-    batch = probe.batch(ids, length)
+    batch = probe.batch(numbers, length)
     tokens = batch.inputs + dictionary.nspecial
     target = (batch.targets + dictionary.nspecial).masked_fill(~batch.asked, dictionary.pad())
     return {
-        "id": ids,
-        "nsentences": len(ids),
+        "id": batch.ids,
+        "numbers": numbers,
+        "nsentences": len(numbers),
         "ntokens": int(batch.asked.sum()),
         "net_input": {"src_tokens": tokens, "src_lengths": batch.real.sum(1)},
         "target": target,
@@ -58,7 +58,7 @@ class ProbeDataset(FairseqDataset):
         return self.first + passed + int(index)
 
     def collater(self, samples: list[int]) -> dict[str, Any]:
-        return probe_sample(self.probe, self.dictionary, torch.tensor(samples)) if samples else {}
+        return probe_sample(self.probe, self.dictionary, samples) if samples else {}
 
     def num_tokens(self, index: int) -> int:
         return self.probe.length

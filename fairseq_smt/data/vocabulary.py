@@ -1,53 +1,57 @@
-"""Vocabularies: how a text becomes symbols, and how many bytes of UTF-8 each symbol stands for.
+"""Vocabularies: how a text becomes symbols, and how many bytes each symbol stands for.
 
 A text is one line of symbols separated by spaces, newlines included, so that fairseq's eos ends a document. All three
-kinds keep every text exactly. Ordinary text is encoded as by fairseq's `--bpe characters`, `bytes` and `sentencepiece`
-(which fold or drop some whitespace), and these decode it. Nothing here imports fairseq.
+kinds keep every text exactly, and `byte` every file. Ordinary text is encoded as by fairseq's `--bpe characters`,
+`bytes` and `sentencepiece` (which fold or drop some whitespace), and these decode it. Nothing here imports fairseq.
 """
 
-import io
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.data.subwords import SentencepieceVocabulary
+from fairseq_smt.data.symbols import NEEDS_ESCAPE, NEWLINE, SPACE, SPECIAL, UNKNOWN, Vocabulary
 
 KINDS = ("character", "byte", "sentencepiece")
-SPACE, NEWLINE, REPLACEMENT = "▁", "⏎", "\ufffd"
 DESCRIPTION, MODEL = "vocabulary.json", "sentencepiece.model"
-UNKNOWN = ("<unk>", "<<unk>>")
-SPECIAL = ("<s>", "</s>", "<pad>")
-NEEDS_ESCAPE = re.compile(f"[{SPACE}{NEWLINE}]|[^\\S \n]")
-"""Characters that no plain symbol can be: the two stand-ins, and whitespace, at which fairseq splits a line."""
 
 
-class CharacterVocabulary:
-    """Unicode characters: a space is `▁`, a newline `⏎`; what needs an escape is `<U+0009>`, one symbol as well."""
+class CharacterVocabulary(Vocabulary):
+    """Unicode characters: a space is `▁`, a newline `⏎`; what needs an escape is `<U+0009>`, one symbol as well.
+
+    A character's code is its code point.
+    """
 
     kind = "character"
     ESCAPE = re.compile(r"<U\+([0-9A-F]{4,6})>")
 
     def encode(self, text: str) -> list[str]:
-        plain = {" ": SPACE, "\n": NEWLINE}
-        return [plain.get(c) or (f"<U+{ord(c):04X}>" if NEEDS_ESCAPE.match(c) else c) for c in text]
+        return [self.symbol(ord(c)) for c in text]
 
-    def decode(self, symbols: Iterable[str]) -> str:
-        return "".join(REPLACEMENT if s in UNKNOWN else self._character(s) for s in symbols)
+    def bytes_of(self, symbol: str) -> bytes:
+        if len(symbol) == 1:
+            return {SPACE: " ", NEWLINE: "\n"}.get(symbol, symbol).encode()
+        escape = self.ESCAPE.fullmatch(symbol)
+        code = int(escape[1], 16) if escape else self.number_of_codes()
+        return chr(code).encode(errors="ignore") if code < self.number_of_codes() else b""
 
-    def size(self, symbol: str) -> int:
-        """Bytes of UTF-8 that a symbol stands for; 0 for special ones and fairseq's padding of the dictionary."""
-        return len(self._character(symbol).encode())
-
-    def symbols(self) -> list[str] | None:
-        """All symbols in the dictionary's order; None: fairseq-preprocess takes them from the train split."""
+    def symbols(self) -> None:
         return None
 
-    def _character(self, symbol: str) -> str:
-        if len(symbol) == 1:
-            return {SPACE: " ", NEWLINE: "\n"}.get(symbol, symbol)
-        escape = self.ESCAPE.fullmatch(symbol)
-        return chr(int(escape[1], 16)) if escape and int(escape[1], 16) < 0x110000 else ""
+    def number_of_codes(self) -> int:
+        return 0x110000
+
+    def codes(self, text: bytes) -> np.ndarray:
+        return np.frombuffer(text.decode().encode("utf-32-le"), "<u4")
+
+    def symbol(self, code: int) -> str:
+        character = chr(code)
+        plain = {" ": SPACE, "\n": NEWLINE}.get(character, character)
+        return f"<U+{code:04X}>" if NEEDS_ESCAPE.match(character) else plain
 
 
 def _symbol_of_byte(byte: int) -> str:
@@ -56,122 +60,30 @@ def _symbol_of_byte(byte: int) -> str:
     return SPACE if byte == 32 else chr(byte if printable else 256 + byte)
 
 
-class ByteVocabulary:
-    """Bytes of UTF-8, each as the character that fairseq's `--bpe bytes` uses for it; a space is `▁`."""
+class ByteVocabulary(Vocabulary):
+    """Bytes, each as the character that fairseq's `--bpe bytes` uses for it; a space is `▁`. A byte is its code."""
 
     kind = "byte"
     SYMBOLS = [_symbol_of_byte(b) for b in range(256)]
     BYTES = {symbol: bytes([b]) for b, symbol in enumerate(SYMBOLS)}
 
-    def encode(self, text: str) -> list[str]:
-        return [self.SYMBOLS[b] for b in text.encode()]
+    def encode(self, text: str | bytes) -> list[str]:
+        return [self.SYMBOLS[b] for b in (text.encode() if isinstance(text, str) else text)]
 
-    def decode(self, symbols: Iterable[str]) -> str:
-        """The text; bytes that are not UTF-8, which a model may well generate, become `�`."""
-        data = b"".join(REPLACEMENT.encode() if s in UNKNOWN else self.BYTES.get(s, b"") for s in symbols)
-        return data.decode(errors="replace")
-
-    def size(self, symbol: str) -> int:
-        return len(self.BYTES.get(symbol, b""))
+    def bytes_of(self, symbol: str) -> bytes:
+        return self.BYTES.get(symbol, b"")
 
     def symbols(self) -> list[str]:
         return list(self.SYMBOLS)
 
+    def number_of_codes(self) -> int:
+        return 256
 
-class SentencepieceVocabulary:
-    """Subwords, `⏎` for a newline, and `<0x09>` for each byte of a character that the model has not: none is unknown.
+    def codes(self, text: bytes) -> np.ndarray:
+        return np.frombuffer(text, np.uint8)
 
-    Args:
-        model: a model as trained by `train`; None can decode only.
-    """
-
-    kind = "sentencepiece"
-    BYTE = re.compile(r"<0x([0-9A-F]{2})>")
-    RESERVED = re.compile(NEEDS_ESCAPE.pattern + "|\n|\u2585|<(?:s|/s|pad|unk|0x[0-9A-F]{2})>")
-    """What must not become part of a piece: escapes, sentencepiece's own mark, and names of special symbols."""
-
-    def __init__(self, model: bytes | None = None):
-        self.model = model
-        if model is not None:
-            import sentencepiece
-
-            self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-
-    @classmethod
-    def train(cls, texts: Iterable[str], size: int) -> "SentencepieceVocabulary":
-        """A unigram model of `size` pieces, the same at every call; spaces, case and Unicode stay as they are.
-
-        Raises:
-            ConfigurationError: when the texts cannot give that number of pieces.
-        """
-        import sentencepiece
-
-        lines = (line for text in texts for line in cls.RESERVED.split(text))
-        chunks = [line[i : i + 1000] for line in lines for i in range(0, len(line), 1000) if line.strip()]
-        require(bool(chunks), "--vocabulary sentencepiece has no text to train on: give more of it.")
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(chunks),
-                model_writer=model,
-                vocab_size=size,
-                model_type="unigram",
-                byte_fallback=True,
-                user_defined_symbols=[NEWLINE],
-                normalization_rule_name="identity",
-                add_dummy_prefix=False,
-                remove_extra_whitespaces=False,
-                num_threads=1,
-                minloglevel=2,
-            )
-        except RuntimeError as error:
-            raise ConfigurationError(cls._remedy(str(error), size)) from None
-        return cls(model.getvalue())
-
-    @staticmethod
-    def _remedy(message: str, size: int) -> str:
-        most = re.search(r"too high \(\d+\).*<= (\d+)", message)
-        least = re.search(r"\d+ vs (\d+)", message)
-        if most:
-            return f"--vocabulary-size {size} is too large for this text: give at most {most[1]}, or more text."
-        if least:
-            return f"--vocabulary-size {size} is too small for the characters of this text: give at least {least[1]}."
-        return f"--vocabulary sentencepiece could not be trained: {message.strip()}"
-
-    def encode(self, text: str) -> list[str]:
-        symbols = []
-        for part in re.split(f"(\n|{NEEDS_ESCAPE.pattern})", text):
-            if part == "\n":
-                symbols.append(NEWLINE)
-            elif NEEDS_ESCAPE.fullmatch(part):
-                symbols += [f"<0x{b:02X}>" for b in part.encode()]
-            elif part:
-                symbols += self.processor.encode(part, out_type=str)
-        return symbols
-
-    def decode(self, symbols: Iterable[str]) -> str:
-        return b"".join(REPLACEMENT.encode() if s in UNKNOWN else self._bytes(s) for s in symbols).decode(
-            errors="replace"
-        )
-
-    def size(self, symbol: str) -> int:
-        return len(self._bytes(symbol))
-
-    def symbols(self) -> list[str]:
-        pieces = range(self.processor.get_piece_size())
-        special = (self.processor.is_control, self.processor.is_unknown)
-        return [self.processor.id_to_piece(i) for i in pieces if not any(test(i) for test in special)]
-
-    def _bytes(self, symbol: str) -> bytes:
-        byte = self.BYTE.fullmatch(symbol)
-        if byte:
-            return bytes([int(byte[1], 16)])
-        if symbol in SPECIAL:
-            return b""
-        return b"\n" if symbol == NEWLINE else symbol.replace(SPACE, " ").encode()
-
-
-Vocabulary = CharacterVocabulary | ByteVocabulary | SentencepieceVocabulary
+    def symbol(self, code: int) -> str:
+        return self.SYMBOLS[code]
 
 
 def decoder(kind: str) -> Vocabulary:

@@ -10,9 +10,9 @@ from fairseq.models import BaseFairseqModel, register_model
 from fairseq_smt.compat.checkpoints import the_checkpoint
 from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.fingerprints import mark, mixed, pack, unpack
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.schedules import WaitingRamp
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
@@ -133,9 +133,8 @@ class SmtLanguageModel(BaseFairseqModel):
             if cfg.score_with == "rnn"
             else TeacherDecoder(dictionary, rnn, self.teacher)
         )
-        self.register_buffer("vocabulary", torch.tensor(dictionary_fingerprint(dictionary)))
-        self.register_buffer("schedule", torch.tensor(WaitingRamp.INITIAL))
-        self.register_buffer("teacher_fingerprint", torch.tensor(0))
+        self.register_buffer("vocabulary", pack(dictionary_fingerprint(dictionary)))
+        self.register_buffer("teacher_fingerprint", pack(0))
         self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))
 
@@ -165,12 +164,12 @@ class SmtLanguageModel(BaseFairseqModel):
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
         if num_updates and self.has_objective and self.trains_teacher:
-            self.teacher_fingerprint.clamp_(min=1)  # a trained teacher; which one, a checkpoint says (`_note_teacher`)
+            mark(self.teacher_fingerprint)  # a trained teacher; which one, a checkpoint says (`_note_teacher`)
 
     @property
     def has_trained_teacher(self) -> bool:
         """Whether the teacher came out of a checkpoint in which it had been trained."""
-        return self.teacher is not None and bool(self.teacher_fingerprint)
+        return self.teacher is not None and bool(self.teacher_fingerprint.any())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What `state_dict` holds, without the cost of the teacher's fingerprint."""
@@ -188,10 +187,9 @@ class SmtLanguageModel(BaseFairseqModel):
         Raises:
             ConfigurationError: when the checkpoint is of another model, vocabulary or size.
         """
+        state_dict = _bring_up_to_date(state_dict)
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
-        first = {"schedule": torch.tensor(WaitingRamp.INITIAL), "teacher_fingerprint": torch.tensor(0)}
-        state_dict = first | state_dict  # absent from the first checkpoints
         self._check_checkpoint(state_dict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
@@ -199,7 +197,7 @@ class SmtLanguageModel(BaseFairseqModel):
         own = self.tensors()
         if "vocabulary" not in state or "decoder.rnn.initial.weight" not in state:
             raise ConfigurationError(f"{the_checkpoint()} is not one of an smt_lm model: name another file.")
-        if int(state["vocabulary"]) != int(own["vocabulary"]):
+        if unpack(state["vocabulary"]) != unpack(own["vocabulary"]):
             raise ConfigurationError(
                 f"{the_checkpoint()} was trained with another dictionary: DATA must hold the dict.txt of its training "
                 "data (for task smt_probe, give the --probe-* flags of its training)."
@@ -224,5 +222,21 @@ def _note_teacher(model: SmtLanguageModel, state: dict[str, Any], prefix: str, _
 
     Without an objective (fairseq's `cross_entropy`) nothing trains the teacher, free or not.
     """
-    if model.trains_teacher and model.teacher_fingerprint:
-        state[f"{prefix}teacher_fingerprint"] = model.teacher_fingerprint.new_tensor(fingerprint(model.teacher))
+    if model.trains_teacher and model.teacher_fingerprint.any():
+        state[f"{prefix}teacher_fingerprint"] = pack(fingerprint(model.teacher)).to(model.teacher_fingerprint.device)
+
+
+def _bring_up_to_date(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint as one of today: the first ones lack buffers, or hold a fingerprint as one number.
+
+    A checkpoint averaged from several of a run has a teacher of its own, and is given its fingerprint.
+    """
+    state = {"teacher_fingerprint": pack(0)} | state
+    state.pop("schedule", None)  # a buffer once, which `compat/resuming.py` reads
+    for name in {"vocabulary", "teacher_fingerprint"} & state.keys():
+        if state[name].dim() == 0:
+            state[name] = pack(int(state[name]))
+    teacher = {k.removeprefix("teacher."): v for k, v in state.items() if k.startswith("teacher.")}
+    if teacher and mixed(state["teacher_fingerprint"]):
+        state["teacher_fingerprint"] = pack(fingerprint(teacher))
+    return state

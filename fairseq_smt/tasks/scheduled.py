@@ -1,5 +1,6 @@
-"""What our tasks share: the length curriculum, and reduced measures for criterions whose schedules wait for one."""
+"""What our tasks share: the schedules of a run, the length curriculum, and what becomes of an update's measures."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,9 +8,12 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
-from fairseq_smt.core.schedules import LengthCurriculum, updates_or_half
+from fairseq_smt.core.batch import on_host
+from fairseq_smt.core.schedules import LengthCurriculum, Numbers, Schedules, Span
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,6 +38,9 @@ class CurriculumConfig(FairseqDataclass):
 class ScheduledTask:
     """Mixin in front of a fairseq task.
 
+    The task owns the run's schedules: a criterion adds its own, and all of them travel in the checkpoint's extra state.
+    fairseq saves `task.state` too, but restores it in scoring and generation only.
+
     Blocks are cut in `train_step`, which runs in the training process and is told the update: no worker that has loaded
     ahead, resumed run or second process can be at another length. Validation sees full blocks.
     """
@@ -42,8 +49,12 @@ class ScheduledTask:
     """The cache that samples have their labels from, once a dataset has been loaded with one."""
 
     curriculum: LengthCurriculum
+    schedules: Schedules
     block_length: int | None = None
     """Length of the blocks in the last training step."""
+
+    logs: list[dict[str, Any]]
+    """What the micro-batches of the update under way logged in this process, as long as nothing else has it."""
 
     def set_up_curriculum(self, cfg: CurriculumConfig, full: int) -> None:
         """Read the flags; call it from `__init__`.
@@ -51,8 +62,19 @@ class ScheduledTask:
         Raises:
             ConfigurationError: for a curriculum that does not fit into blocks of `full` tokens.
         """
-        updates = updates_or_half(cfg.curriculum_updates, cfg.max_update) if cfg.curriculum_start else 0
-        self.curriculum = LengthCurriculum(cfg.curriculum_start, updates, full)
+        span = Span(cfg.curriculum_updates, cfg.max_update, "--curriculum-updates")
+        self.curriculum = LengthCurriculum(cfg.curriculum_start, span, full)
+        self.schedules = Schedules(curriculum_updates=span) if cfg.curriculum_start else Schedules()
+        self.logs = []
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """What fairseq adds to the extra state of a checkpoint: plain numbers, which it can load again."""
+        return {"schedules": self.schedules.state_dict()}
+
+    def resume_schedules(self, state: dict[str, Numbers]) -> None:
+        """Go on with the schedules of a checkpoint of this run."""
+        for sentence in self.schedules.load_state_dict(state):
+            logger.info(sentence)
 
     def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
         """The sample with its blocks cut to their first `length` positions; the sample given stays as it is.
@@ -60,13 +82,17 @@ class ScheduledTask:
         `ntokens` counts what fairseq's datasets of text count: all positions that are not padding.
         """
         net_input = sample["net_input"]
-        lengths = net_input["src_lengths"].clamp(max=length)
-        net_input = net_input | {"src_tokens": net_input["src_tokens"][:, :length].contiguous(), "src_lengths": lengths}
+        net_input = net_input | {
+            "src_tokens": net_input["src_tokens"][:, :length].contiguous(),
+            "src_lengths": net_input["src_lengths"].clamp(max=length),
+        }
+        lengths = [min(n, length) for n in sample["lengths"]]
         cached = {"labels": sample["labels"][:, :length]} if "labels" in sample else {}
         return sample | {
             "net_input": net_input,
             "target": sample["target"][:, :length].contiguous(),
-            "ntokens": int(lengths.sum()),
+            "lengths": lengths,
+            "ntokens": sum(lengths),
             **cached,
         }
 
@@ -82,9 +108,25 @@ class ScheduledTask:
             blocks, multiple = len(dataset), kwargs.get("required_batch_size_multiple", 1)
             remedy = "raise --max-tokens to the length of a block at least"
             if blocks < multiple:
-                remedy = f"add --required-batch-size-multiple 1 (it is {multiple}), or give more data or shorter blocks"
-            raise ConfigurationError(f"the {blocks} blocks{''.join(names)} make no batch: {remedy}.")
+                remedy = (
+                    f"{self.more_blocks(dataset, multiple)}, or add --required-batch-size-multiple 1 (it is {multiple})"
+                )
+            number = "1 block" if blocks == 1 else f"{blocks} blocks"
+            raise ConfigurationError(f"no batch can be made of {number}{''.join(names)}: {remedy}.")
         return batches
+
+    def more_blocks(self, dataset, needed: int) -> str:
+        """What makes as many blocks as are needed of a split that has too few."""
+        args = getattr(self, "args", None)  # probes are cut from no text
+        names = ("shorten_method", "sample_break_mode")
+        shortened, mode = (getattr(value, "value", value) for value in (getattr(args, name, "none") for name in names))
+        if shortened != "none":
+            return f"remove --shorten-method {shortened}, which drops all but --tokens-per-sample symbols of a line"
+        if mode in (None, "none"):
+            return "give more data or shorter blocks"
+        if int(dataset.sizes.sum()) // args.tokens_per_sample >= needed:
+            return f"replace --sample-break-mode {mode}, under which a line is a block however long, by none"
+        return "give more data"
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         self.block_length = self.curriculum.length(update_num)
@@ -93,18 +135,25 @@ class ScheduledTask:
         loss, sample_size, log = super().train_step(
             sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
         )
-        # after the backward pass, so that a device is not waited for between the two; where the loss is scaled (fp16),
-        # fairseq skips updates that are not finite by itself
-        if hasattr(criterion, "check_finite") and getattr(optimizer, "scaler", None) is None:
-            criterion.check_finite(log)
+        if getattr(optimizer, "scaler", None) is None:  # with one, fairseq skips updates that are not finite
+            self.logs.append(log)
         return loss, sample_size, log
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
-        """Log, and hand a training update's reduced measures to the criterion if it wants them (`observe`)."""
+        """Log what was summed over processes; our criterions check it, and move their schedules after an update.
+
+        Raises:
+            ConfigurationError: for a loss that is not finite, in all processes alike.
+        """
+        self.logs.clear()
+        ours = hasattr(criterion, "observe")
+        if ours:
+            logging_outputs = [on_host(logging_outputs)]
+            criterion.check_finite(logging_outputs[0])
         super().reduce_metrics(logging_outputs, criterion)
         if not criterion.training:
             return
         if self.curriculum.start and self.block_length:
             metrics.log_scalar("block_length", self.block_length, weight=0)
-        if hasattr(criterion, "observe"):
-            criterion.observe(logging_outputs)
+        if ours:
+            criterion.observe(logging_outputs[0])

@@ -20,6 +20,7 @@ from fairseq_smt.data.binarized import check_binarized
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.generation import PromptGenerator
+from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,11 @@ class BosAwareDataset(MonolingualDataset):
             )
         return item
 
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """fairseq's batch with the rows' lengths as a list too, so that a curriculum reads nothing from a device."""
+        batch = super().collater(samples)
+        return batch | {"lengths": [len(sample["source"]) for sample in samples]} if batch else batch
+
     def _maybe_add_bos(self, source, target):
         first = source[:1].clone()
         source, target = super()._maybe_add_bos(source, target)
@@ -80,7 +86,7 @@ class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
+class SmtLanguageModelingTask(BaselineTask, ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:
@@ -233,27 +239,6 @@ class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
         return super().get_interactive_tokens_and_lengths(lines, encode_fn)
 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
-        """Generate, every prompt as it would be alone."""
-        lengths = sample["net_input"].get("src_lengths")
-        if getattr(generator, "max_len_a", 0) == 0 or lengths is None or lengths.eq(lengths[:1]).all():
-            return self._continue(generator, models, sample, prefix_tokens, constraints)
-        # --max-len-a multiplies the length of the longest source of a batch: one batch per length.
-        hypotheses = [None] * len(lengths)
-        for length in lengths.unique().tolist():
-            rows = lengths.eq(length).nonzero().flatten()
-            part = {
-                "net_input": {
-                    "src_tokens": sample["net_input"]["src_tokens"][rows, :length],
-                    "src_lengths": lengths[rows],
-                }
-            }
-            prefix = None if prefix_tokens is None else prefix_tokens[rows]
-            found = self._continue(generator, models, part, prefix, constraints)
-            for row, hypothesis in zip(rows.tolist(), found, strict=True):
-                hypotheses[row] = hypothesis
-        return hypotheses
-
-    def _continue(self, generator, models, sample, prefix_tokens, constraints):
         """Generate; a prompt from the start of a document begins with eos, which the generator takes for an end."""
         bos, eos = self.source_dictionary.bos(), self.source_dictionary.eos()
         source = sample["net_input"]["src_tokens"]
@@ -263,13 +248,13 @@ class SmtLanguageModelingTask(ScheduledTask, LanguageModelingTask):
         if self.args.add_bos_token:
             prefix_tokens = prefix_tokens.clone()
             prefix_tokens[:, :1][prefix_tokens[:, :1] == eos] = bos
-        if hasattr(generator, "max_len_b"):
-            self._warn_of_long_prompts(generator, source.shape[1], prefix_tokens)
+        if isinstance(generator, PromptGenerator):
+            self._warn_of_long_prompts(generator, prefix_tokens)
         return super().inference_step(generator, models, sample, prefix_tokens, constraints)
 
-    def _warn_of_long_prompts(self, generator, source_length: int, prompts: torch.Tensor) -> None:
+    def _warn_of_long_prompts(self, generator: PromptGenerator, prompts: torch.Tensor) -> None:
         longest = int(prompts.ne(self.source_dictionary.pad()).sum(1).max())
-        room = min(int(generator.max_len_a * source_length + generator.max_len_b), generator.max_len - 1)
+        room = generator.room(longest)
         if longest >= room:
             logger.warning(
                 f"a prompt of {longest} symbols fills --max-len-b, which counts it, and is cut at {room} and not "

@@ -5,16 +5,19 @@ from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 
 from fairseq_smt.core.batch import Batch
+from fairseq_smt.criterions.objective import ObjectiveCriterion
 from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe_sample
 from fairseq_smt.data.probes import PROBES, SPLITS
 from fairseq_smt.data.probes.probe import best_guess
 from fairseq_smt.errors import require, require_positive
+from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -52,11 +55,11 @@ SmtProbeConfig = make_dataclass("SmtProbeConfig", difficulty_flags(), bases=(Pro
 
 
 @register_task("smt_probe", dataclass=SmtProbeConfig)
-class SmtProbeTask(ScheduledTask, FairseqTask):
+class SmtProbeTask(BaselineTask, ScheduledTask, FairseqTask):
     """A probe of memory, for criterion `smt` and for any language model of fairseq's with `cross_entropy`.
 
-    Criterion `smt` logs the accuracy of teacher and RNN; with another one, validation logs `accuracy`, the share of the
-    targets that the model's own forward gets right.
+    Criterion `smt` logs the accuracy of teacher and RNN; with one of fairseq's, validation logs that of the model's own
+    forward, as `rnn_accuracy` and as `accuracy`.
 
     Raises:
         ConfigurationError: for sizes that make no sequence.
@@ -96,25 +99,17 @@ class SmtProbeTask(ScheduledTask, FairseqTask):
         self.datasets[split] = ProbeDataset(self.probe, self.dictionary, size, split)
 
     def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
-        """The same sequences at a shorter length, with all that they ask for: generated anew from their ids."""
-        return probe_sample(self.probe, self.dictionary, sample["id"], length)
+        """The same sequences at a shorter length, with all that they ask for: generated anew from their ids.
 
-    def valid_step(self, sample, model, criterion):
-        loss, sample_size, log = super().valid_step(sample, model, criterion)
-        if not any(name.endswith("accuracy_count") for name in log):
-            with torch.no_grad():
-                prediction = model(**sample["net_input"])[0].argmax(-1)
-            asked = sample["target"].ne(self.dictionary.pad())
-            correct = ((prediction == sample["target"]) & asked).sum()
-            log |= {"accuracy_sum": float(correct), "accuracy_count": float(asked.sum())}
-        return loss, sample_size, log
+        On the host, where their targets are counted without a wait for the device.
+        """
+        shorter = probe_sample(self.probe, self.dictionary, sample["numbers"], length)
+        return utils.apply_to_sample(lambda x: x.to(sample["id"].device, non_blocking=True), shorter)
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
-        count = float(sum(log.get("accuracy_count", 0) for log in logging_outputs))
-        if count:
-            correct = float(sum(log["accuracy_sum"] for log in logging_outputs))
-            metrics.log_scalar("accuracy", correct / count, count, round=4)
+        if not isinstance(criterion, ObjectiveCriterion) and "rnn_accuracy_count" in logging_outputs[0]:
+            metrics.log_derived("accuracy", lambda meters: round(meters["rnn_accuracy"].avg, 4))
 
     def batch_of(self, sample: dict[str, Any]) -> Batch:
         """The core's view of a sample."""

@@ -89,7 +89,7 @@ def test_damaged_manifest_of_a_label_cache(data, trained, tmp_path):
     [
         (["--task", "language_modeling"], "add --task smt_lm"),
         (["--arch", "transformer_lm_gpt", "--decoder-layers", 1], "--arch must be one of smt_lm"),
-        (["--tokens-per-sample", 20000], "of split train make no batch: add --required-batch-size-multiple 1"),
+        (["--tokens-per-sample", 20000], "of split train: give more data or shorter blocks, or add --required-batch"),
         (["--criterion", "cross_entropy", "--label-cache", "x"], "cross_entropy has no use for labels"),
         (["--criterion", "chunked_bptt", "--label-cache", "x"], "chunked_bptt has no use for labels"),
     ],

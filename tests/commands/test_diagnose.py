@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,6 +52,15 @@ def test_text_with_and_without_a_teacher(data, trained, alone, diagnose, tmp_pat
     assert "ceiling_bits" not in report["alone"]["loss"]
     assert [report[name]["geometry"]["axes_of"] for name in ("smt", "alone")] == ["labels", "own memories"]
     assert len(list((tmp_path / "tb").glob("*/events*"))) == 3
+
+
+def test_coefficients_are_read_of_blocks_of_any_length():
+    from fairseq_smt.cli.measure import objective_of
+    from fairseq_smt.criterions.smt import SmtCriterionConfig
+
+    cfg = SmtCriterionConfig(_name="smt", tokens_per_sample=512, readout_positions=400, future_weight=3, seed=1)
+    objective = objective_of(SimpleNamespace(cfg=SimpleNamespace(criterion=cfg), length=8))
+    assert objective.future_weight == 3 and objective.readout_positions == 400
 
 
 def test_loss_and_drift_are_those_of_validation(data, trained, diagnose, tmp_path):

@@ -1,12 +1,20 @@
 """The stages after SMT under the real commands: DMT, chunked BPTT, and BPTT that starts from a DMT checkpoint."""
 
+import math
 import shutil
+from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.commands.test_training import losses, parameters, records
+from fairseq_smt.core.batch import on_host
+from fairseq_smt.core.fingerprints import UNKNOWN, unpack
+from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
+from tests.commands.test_training import losses, parameters, records, remembered
 from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
 
 MEASURED = ["rollout_drift", "rollout_nll", "rollout_accuracy", "chunk_length", "label_variance"]
@@ -38,9 +46,9 @@ def tuned(data, trained, tmp_path_factory):
 
 def test_dmt_changes_the_rnn_and_neither_teacher_nor_fingerprint(trained, tuned):
     before, after = parameters(trained), parameters(tuned)
-    names = changed(before, after) - {"schedule"}
+    names = changed(before, after)
     assert names and all(name.startswith("decoder.rnn.") for name in names)
-    assert int(after["teacher_fingerprint"]) == int(before["teacher_fingerprint"]) > 0
+    assert unpack(after["teacher_fingerprint"]) == unpack(before["teacher_fingerprint"]) > UNKNOWN
 
 
 def test_every_measure_of_dmt_is_logged(tuned):
@@ -59,8 +67,8 @@ def test_adaptive_chunks_continue_exactly_in_a_resumed_run(data, trained, tuned,
     first = losses(data, tmp_path, *flags, "--max-update", 5)
     second = losses(data, tmp_path, *flags, "--max-update", 12)
     assert first + second == whole and len(whole) == 12
-    a, b = parameters(tuned), parameters(tmp_path)
-    assert not changed(a, b) and a["schedule"][0] == 12 and a["schedule"][1] != 4 << 20
+    assert not changed(parameters(tuned), parameters(tmp_path))
+    assert remembered(tuned) == remembered(tmp_path) and remembered(tuned)["chunk"]["length"] != 4
 
 
 def test_half_precision(data, trained, tmp_path):
@@ -125,12 +133,106 @@ def test_every_rollout_with_every_chunk_length(data, trained, rollout, lengths):
     model, criterion, sample = stage(data, *flags, checkpoint=trained)
     loss, size, log = criterion(model, sample)
     loss.backward()
-    criterion.observe([log])
+    criterion.observe(on_host([log]))
     assert torch.isfinite(loss) and size == log["ntokens"] > 0
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
-    assert (model.schedule[1] > 0) == (lengths == "adaptive")
+    assert ("chunk" in criterion.task.schedules) == (lengths == "adaptive")
     model.eval()
     assert torch.isfinite(criterion(model, sample)[0])
+
+
+def test_cross_entropy_is_backpropagation_through_time(data):
+    """The plain loop: step by step from the initial memory, a sum over all targets."""
+    model, criterion, sample = stage(data, "--criterion", "cross_entropy", "--memory-head", "none")
+    tokens, target, pad = sample["net_input"]["src_tokens"], sample["target"], criterion.padding_idx
+    memory, expected = None, torch.zeros(())
+    for t in range(tokens.shape[1]):
+        logits, memory = model.rnn.step(tokens[:, t], memory)
+        expected = expected + F.cross_entropy(logits, target[:, t], ignore_index=pad, reduction="sum")
+    loss, size, _ = criterion(model, sample)
+    assert size == sample["ntokens"] == target.ne(pad).sum()
+    torch.testing.assert_close(loss, expected)
+    found, wanted = (torch.autograd.grad(x, list(model.rnn.parameters())) for x in (loss, expected))
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_logged_are_means_over_all_batches_in_bits_and_over_the_label_variance(data):
+    model, criterion, sample = stage(data, "--criterion", "smt")
+    model.eval()
+    logs = [criterion(model, x)[2] for x in (sample, criterion.task.truncate(sample, 7))]
+    with metrics.aggregate() as found:
+        criterion.reduce_metrics(logs)
+    found = found.get_smoothed_values()
+
+    def mean(name: str, count: str) -> float:
+        return sum(float(log[name]) for log in logs) / sum(float(log[count]) for log in logs)
+
+    assert found["loss"] == pytest.approx(mean("loss", "ntokens") / math.log(2), abs=2e-3)
+    bits = mean("rnn_nll_sum", "rnn_nll_count") / math.log(2)
+    assert found["rnn_nll"] == pytest.approx(bits, abs=2e-3) and found["rnn_ppl"] == pytest.approx(2**bits, rel=1e-3)
+    assert found["rnn_bpb"] == pytest.approx(mean("rnn_nll_sum", "scored_bytes") / math.log(2), abs=2e-3)
+    assert found["rnn_accuracy"] == pytest.approx(mean("rnn_accuracy_sum", "rnn_accuracy_count"), abs=1e-4)
+    variance = mean("label_variance_sum", "label_variance_count")
+    for name, logged in (("dynamics", "one_step_error"), ("drift_4", "drift_4")):
+        assert found[logged] == pytest.approx(mean(f"{name}_sum", f"{name}_count") / variance, abs=2e-4)
+
+
+def test_the_model_is_given_blocks_of_the_curriculums_length_in_training_and_whole_ones_in_validation(data):
+    flags = ["--criterion", "smt", "--curriculum-start", 4, "--curriculum-updates", 10]
+    model, criterion, sample = stage(data, *flags)
+    task, optimizer, seen = criterion.task, SimpleNamespace(backward=lambda loss: loss.backward()), []
+    model.register_forward_pre_hook(lambda _, __, given: seen.append(given["src_tokens"].shape), with_kwargs=True)
+    counted = []
+    for update in (0, 5, 10):
+        model.set_num_updates(update)
+        counted.append(task.train_step(sample, model, criterion, optimizer, update)[1])
+    task.valid_step(sample, model, criterion)
+    assert seen == [(4, 4), (4, 18), (4, 33), (4, 33)]
+    assert counted == [int(sample["net_input"]["src_lengths"].clamp(max=n).sum()) for n in (4, 18, 33)]
+
+
+def test_flags_reach_the_objectives(data):
+    """Every field of an objective, at values that are not the default."""
+    numbers = dict(future_positions=3, readout_positions=5, dynamics_positions=7, label_pairs=2, uniformity_tokens=9)
+    weights = {f"{x}_weight": 0.25 for x in ("future", "readout", "trunk", "dynamics", "pursuit", "uniformity")}
+    smt = weights | numbers | dict(diagnostics_interval=3, seed=9)
+    dmt = dict(drift_weight=2.0, readout_weight=3.0, rollout="warm", chunk=3, chunk_lengths="random")
+    dmt |= dict(drift_backprop=5, ce_backprop=2, seed=9)
+    for expected, renamed in (
+        (SupervisedMemoryTraining(**smt, detach="source", horizon=32), ["--dynamics-detach", "source"]),
+        (DaggerMemoryTraining(**dmt, passes=2, horizon=32), ["--warm-passes", 2]),
+        (ChunkedBackpropagation(chunk=3, seed=9, passes=2, horizon=32), ["--warm-passes", 2]),
+    ):
+        given = {f.name: getattr(expected, f.name) for f in fields(expected)}
+        flags = [x for name, v in given.items() for x in (f"--{name.replace('_', '-')}", v)]
+        hidden = ("--detach", "--horizon", "--passes")
+        flags = [x for pair in zip(flags[::2], flags[1::2], strict=True) if pair[0] not in hidden for x in pair]
+        kind = {SupervisedMemoryTraining: "smt", DaggerMemoryTraining: "dmt"}.get(type(expected), "chunked_bptt")
+        assert stage(data, "--criterion", kind, *flags, *renamed)[1].objective == expected
+
+
+def test_a_reordered_decoder_goes_on_from_the_memories_of_the_rows_kept(data):
+    model, _, sample = stage(data, "--criterion", "smt")
+    tokens, order, state = sample["net_input"]["src_tokens"][:3, :5], torch.tensor([2, 0, 0]), {}
+    model.decoder(tokens[:, :4], incremental_state=state)
+    model.decoder.reorder_incremental_state(state, order)
+    found = model.decoder(tokens[order], incremental_state=state)[0]
+    torch.testing.assert_close(found[:, -1], model.decoder(tokens[order])[0][:, -1])
+
+
+@pytest.mark.parametrize("min_len", [1, 2])
+def test_a_row_whose_prompt_is_over_is_generated_freely_while_another_is_forced(data, min_len):
+    from fairseq_smt.generation import PromptGenerator
+
+    model, criterion, _ = stage(data, "--criterion", "smt")
+    words = criterion.task.source_dictionary
+    generator = PromptGenerator([model], words, beam_size=1, min_len=min_len)
+    prompts = torch.tensor([[9, 8, 7], [9, words.pad(), words.pad()]])
+    free = torch.zeros(2, len(words))
+    lprobs, _, _ = generator._prefix_tokens(1, free, torch.zeros(2, 9), torch.zeros(2, 9).long(), prompts, 1)
+    assert lprobs[0].isfinite().nonzero().flatten().tolist() == [8]
+    never = {words.bos(), words.unk()} | ({words.eos()} if min_len > 1 else set())
+    assert set(lprobs[1].isinf().nonzero().flatten().tolist()) == never
 
 
 def test_the_readout_alone_can_be_trained(data, trained):
@@ -155,6 +257,10 @@ def test_the_readout_alone_can_be_trained(data, trained):
         ([*BPTT, "--chunk", 0], False, "--chunk must be positive, not 0"),
         ([*BPTT, "--warm-passes", -1], False, "--warm-passes must not be negative, got -1"),
         (["--criterion", "smt", "--memory-head", "none"], False, "--criterion smt trains a teacher"),
+        (["--criterion", "smt", "--pursuit-weight", -1], False, "--pursuit-weight must not be negative, got -1.0"),
+        (["--criterion", "dmt", "--drift-weight", "nan"], False, "--drift-weight must be a finite number, not nan"),
+        (["--criterion", "smt", "--dynamics-wait-below", "nan"], False, "--dynamics-wait-below must be a finite"),
+        (["--criterion", "smt", "--label-pairs", 10**6], False, "--label-pairs 1000000 is more than a block has"),
     ],
     ids=str,
 )

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from fairseq_smt.core.cells import CELLS, build_cell
 from fairseq_smt.core.errors import ConfigurationError
-from fairseq_smt.core.language_model import RecurrentLanguageModel
+from fairseq_smt.core.language_model import RecurrentLanguageModel, choose
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.rollout import sequential
 
@@ -56,6 +56,26 @@ def test_step_depends_on_memory_and_token(name):
     assert not torch.allclose(out[0], out[1])
     out = cell(memory, cell.inputs(torch.tensor([1, 1])))
     assert not torch.allclose(out[0], out[1])
+
+
+def test_the_gru_is_torchs_with_a_normalised_state():
+    cell, memory, tokens = make_cell("gru"), normalize_memory(torch.randn(5, K, D)), make_tokens(5, 1)[:, 0]
+    theirs = torch.nn.GRUCell(16, K * D)
+    names = dict(weight_ih="token_in.weight", bias_ih="token_in.bias", weight_hh="memory_in.weight")
+    theirs.load_state_dict({a: cell.state_dict()[b] for a, b in (names | dict(bias_hh="memory_in.bias")).items()})
+    expected = normalize_memory(theirs(cell.embedding(tokens), memory.flatten(1)).view_as(memory))
+    torch.testing.assert_close(cell(memory, cell.inputs(tokens)), expected)
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_a_cell_whose_last_layers_are_zero_keeps_the_memory(name):
+    """The residual path; the transformer adds its slots, which tell the memory's tokens apart."""
+    cell, memory = make_cell(name), normalize_memory(torch.randn(5, K, D))
+    outs = [cell.memory_out] if name == "mlp" else [m for b in cell.blocks for m in (b.attention.out, b.mlp_out)]
+    for p in (p for out in outs for p in out.parameters()):
+        torch.nn.init.zeros_(p)
+    kept = memory if name == "mlp" else normalize_memory(memory + cell.slots)
+    torch.testing.assert_close(cell(memory, cell.inputs(make_tokens(5, 1)[:, 0])), kept)
 
 
 @cells
@@ -130,9 +150,16 @@ def test_lengths_give_memory_after_last_real_token(name):
         torch.testing.assert_close(other[row, :n], alone[0], atol=1e-5, rtol=1e-5)
 
 
+def test_a_hidden_readout_is_two_layers_with_gelu_between():
+    model, memory = make_model("mlp", readout_hidden=5), torch.randn(2, K, D)
+    hidden = torch.nn.functional.gelu(model.readout.hidden(memory.flatten(1)), approximate="tanh")
+    torch.testing.assert_close(model.readout(memory), model.readout.out(hidden))
+
+
 @cells
-def test_initial_memory_is_trained(name):
+def test_initial_memory_is_normalised_and_trained(name):
     model = make_model(name)
+    torch.testing.assert_close(model.initial(2).square().mean(-1), torch.ones(2, K))
     model(make_tokens())[0].logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert model.initial.weight.grad.abs().sum() > 0
@@ -211,6 +238,21 @@ def test_sampling_repeats_with_the_generator(name):
     runs = [model.generate(prompt, 8, top_k=50, top_p=0.9, generator=torch.Generator().manual_seed(3)) for _ in "ab"]
     assert torch.equal(*runs)
     assert runs[0].shape == (3, 8) and 0 <= runs[0].min() and runs[0].max() < V
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p", "kept"),
+    [(1, 0, 1, 5), (2, 0, 1, 5), (0.5, 0, 1, 5), (1, 2, 1, 2), (1, 0, 0.9, 3), (2, 0, 0.9, 4), (1, 2, 0.7, 1)],
+    ids=["all", "hot", "cold", "top-k", "top-p", "hot top-p", "top-p of top-k"],
+)
+def test_sampling_follows_the_probabilities_of_what_is_kept(temperature, top_k, top_p, kept):
+    """Of softmax(2, 1, 0, -1, -3), 0.88 lie on the first two, 0.97 on three; at temperature 2 0.90 on three."""
+    logits = torch.tensor([0.0, -1.0, 2.0, -3.0, 1.0])
+    weights = (logits / temperature).exp() * (logits >= logits.sort(descending=True).values[kept - 1])
+    drawn = choose(logits.expand(20000, -1), temperature, top_k, top_p, torch.Generator().manual_seed(1))
+    share = torch.bincount(drawn, minlength=5) / 20000
+    torch.testing.assert_close(share, weights / weights.sum(), atol=0.015, rtol=0)
+    assert not share[weights == 0].any()
 
 
 @cells

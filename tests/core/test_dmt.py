@@ -1,12 +1,16 @@
 """DAgger Memory Training and chunked BPTT on tiny modules."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
+from fairseq_smt.core.batch import Batch, Draws
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackpropagation, DaggerMemoryTraining
-from fairseq_smt.core.rollout import sequential
+from fairseq_smt.core.rollout import sequential, warm
 from fairseq_smt.core.teacher import HEADS
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
@@ -120,6 +124,10 @@ def test_random_chunks_differ_by_update_and_not_by_samples():
     assert len(set(drawn)) > 100 and {c for c, _ in drawn} <= set(range(1, 65))
     assert all(0 <= offset < chunk for chunk, offset in drawn)
     assert drawn == [objective.chunk_at(update, 64) for update in range(200)]
+    other = DaggerMemoryTraining(chunk_lengths="random", horizon=64, seed=2)
+    assert len(set(drawn) & {other.chunk_at(update, 64) for update in range(200)}) < 50
+    short = DaggerMemoryTraining(chunk_lengths="random", horizon=4)
+    assert {short.chunk_at(update, 4) for update in range(200)} == {(c, o) for c in range(1, 5) for o in range(c)}
 
 
 @pytest.mark.parametrize("rollout", ["chunked", "warm", "jacobi"])
@@ -142,6 +150,7 @@ def test_a_given_chunk_length_is_used():
 @cells
 def test_validation_measures_the_rnn_from_its_initial_memory(cell):
     modules, batch = make_modules(cell), make_batch((10, 7, 3, 1))
+    batch.scored = batch.asked & (torch.arange(T) % 2 == 0)
     terms = DaggerMemoryTraining()(modules, batch, training=False)
     labels = modules.teacher.labels(batch.inputs)
     rnn = modules.rnn
@@ -149,21 +158,63 @@ def test_validation_measures_the_rnn_from_its_initial_memory(cell):
     torch.testing.assert_close(mean(terms, "drift_4"), (memories - labels)[:2, 3].square().mean().detach())
     for name, memory in (("rnn", memories), ("ceiling", labels)):
         nll = -rnn.readout(memory).log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
-        torch.testing.assert_close(mean(terms, f"{name}_nll"), nll[batch.asked].mean().detach())
+        torch.testing.assert_close(mean(terms, f"{name}_nll"), nll[batch.scored].mean().detach())
 
 
 @cells
-def test_one_long_chunk_is_backpropagation_through_time(cell):
-    modules, batch = make_modules(cell), make_batch()
-    for update in range(50):
-        terms = ChunkedBackpropagation(chunk=4 * T)(modules, batch, update=update)
-        nll = -modules.rnn(batch.inputs)[0].log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
-        expected = nll[batch.asked].mean()
-        if torch.allclose(terms.loss, expected):
-            found, wanted = gradients(terms.loss, modules), gradients(expected, modules)
-            if all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True)):
-                return
-    pytest.fail("no offset gave one chunk")
+@pytest.mark.parametrize("passes", [0, 2])
+@pytest.mark.parametrize(
+    ("chunk", "horizon"), [(T, T), (T, 0), (4 * T, T), (T - 1, T - 1)], ids=["T", "the batch's", "longer", "bos"]
+)
+def test_a_chunk_as_long_as_the_block_is_backpropagation_through_time(cell, chunk, horizon, passes):
+    """For a whole block and any update; a bos, which --tokens-per-sample does not count, makes it longer by one."""
+    modules, batch = make_modules(cell), make_batch((10, 7, 3, 10))
+    nll = -modules.rnn(batch.inputs)[0].log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+    expected = nll[batch.asked].mean()
+    wanted = gradients(expected, modules)
+    for update in range(12):
+        terms = ChunkedBackpropagation(chunk, passes, horizon, seed=update + 3)(modules, batch, update=update)
+        torch.testing.assert_close(terms.loss, expected)
+        torch.testing.assert_close(gradients(terms.loss, modules), wanted, atol=1e-6, rtol=1e-4)
+
+
+def test_a_shorter_chunk_cuts_every_micro_batch_at_a_random_offset():
+    """However short the blocks of a micro-batch are: chunks of an update begin at the same positions everywhere."""
+    modules, batch = make_modules(), make_batch()
+    short = part_of(batch, slice(0, 2))
+    short = Batch(*(getattr(short, name)[:, :4] for name in ("inputs", "targets", "real", "asked")), ids=short.ids)
+    objective = ChunkedBackpropagation(5, 0, horizon=T)
+    for update in range(5):
+        (where,) = Draws(1, update, batch.ids).shared("chunk", 1)
+        for part in (batch, short):
+            rnn, inputs = modules.rnn, modules.rnn.cell.inputs(part.inputs)
+            memories = warm(rnn.cell, rnn.initial(len(inputs)), inputs, 5, int(5 * where), 0)
+            nll = -rnn.readout(memories).log_softmax(-1).gather(-1, part.targets[..., None])[..., 0]
+            torch.testing.assert_close(objective(modules, part, update=update).loss, nll[part.asked].mean())
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_chunked_bptt_is_the_loss_of_warm_chunks_at_an_offset_of_the_update(passes):
+    modules, batch = make_modules(), make_batch()
+    rnn, inputs = modules.rnn, modules.rnn.cell.inputs(batch.inputs)
+    expected = []
+    for offset in range(3):
+        memories = warm(rnn.cell, rnn.initial(4), inputs, 3, offset, passes)
+        nll = -rnn.readout(memories).log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
+        expected.append(nll[batch.asked].mean())
+    expected = torch.stack(expected).detach()
+
+    def offsets(seed):
+        for update in range(12):
+            objective = ChunkedBackpropagation(3, passes, seed=seed)
+            loss = objective(modules, batch, update=update).loss
+            assert loss == objective(modules, replace(batch, ids=batch.ids + update + 1), update=update).loss
+            distance, offset = (expected - loss.detach()).abs().min(0)
+            assert distance < 1e-5
+            yield int(offset)
+
+    assert expected.diff().abs().min() > 1e-3
+    assert set(offsets(1)) == {0, 1, 2} and list(offsets(1)) != list(offsets(2))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +226,8 @@ def test_one_long_chunk_is_backpropagation_through_time(cell):
         (dict(drift_backprop=0), "--drift-backprop"),
         (dict(ce_backprop=-1), "--ce-backprop"),
         (dict(passes=-1), "--warm-passes"),
+        (dict(drift_weight=-1.0), "--drift-weight must not be negative, got -1.0"),
+        (dict(readout_weight=math.nan), "--readout-weight must be a finite number, not nan"),
     ],
     ids=str,
 )

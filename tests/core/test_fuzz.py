@@ -67,9 +67,9 @@ def batches(draw, vocabulary):
 def objectives(draw, kind):
     """An objective of a kind, and its keyword arguments."""
     arguments = dict(update=draw(st.integers(0, 50)), training=draw(st.booleans()))
-    if kind == "chunked_bptt":
-        return ChunkedBackpropagation(chunk=draw(some), passes=draw(st.integers(0, 2))), arguments
     horizon = draw(some)
+    if kind == "chunked_bptt":
+        return ChunkedBackpropagation(draw(some), draw(st.integers(0, 2)), horizon), arguments
     if kind == "dmt":
         lengths = draw(st.sampled_from(CHUNK_LENGTHS))
         arguments |= {"chunk": draw(st.integers(1, horizon))} if lengths == "adaptive" else {}

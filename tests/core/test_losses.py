@@ -179,3 +179,11 @@ def test_horizons(length, expected):
 
 def test_effective_rank_of_broken_rows_is_nan():
     assert effective_rank(torch.full((4, 3), torch.inf)).isnan()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_effective_rank_of_rows_that_count(count):
+    rows, mask = torch.randn(9, 2, 3), torch.arange(9) < count
+    expected = effective_rank(rows[mask])
+    rows[count:] = torch.nan
+    torch.testing.assert_close(effective_rank(rows, mask), expected)

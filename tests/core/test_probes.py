@@ -125,6 +125,17 @@ def test_sequences_depend_on_seed_and_id_only(name):
 
 
 @pytest.mark.parametrize("name", PROBES)
+def test_the_sequence_of_an_id_is_the_first_of_its_draws_that_belongs_to_its_split(name):
+    probe = PROBES[name](24)
+    for split, first in enumerate(FIRST_IDS.values()):
+        for i in range(first, first + 8):
+            draws = (probe.generate(Draw(probe.seed, torch.tensor([i]), attempt), 24) for attempt in range(1 << 12))
+            expected, found = next(x for x in draws if split_of(x.inputs) == split), probe.batch([i])
+            for a, b in zip(expected, (found.inputs, found.targets, found.asked), strict=True):
+                assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", PROBES)
 def test_shorter_draws_begin_like_longer_ones(name):
     probe, draw = PROBES[name](24), Draw(1, torch.arange(50))
     short, long = probe.generate(draw, 9).inputs, probe.generate(draw, 24).inputs

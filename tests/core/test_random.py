@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_smt.core.random import draw_positions, keyed_uniform, row_hash, take
+from fairseq_smt.core.random import draw_positions, keyed_uniform, row_hash, take, take_all
 
 IDS = torch.tensor([0, 1, 5, 7, 123456789, 2**40])
 
@@ -80,7 +80,7 @@ def test_single_draws_are_uniform_over_eligible_positions():
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), length=st.integers(1, 40), rows=st.integers(1, 4), n=st.integers(1, 50))
-def test_draw_gives_ascending_eligible_positions(data, length, rows, n):
+def test_draw_gives_one_eligible_position_of_every_stratum(data, length, rows, n):
     bits = data.draw(st.lists(st.booleans(), min_size=rows * length, max_size=rows * length))
     number = st.integers(0, 2**24 - 1) | st.sampled_from([0, 2**24 - 1])
     uniform = data.draw(st.lists(number, min_size=rows * n, max_size=rows * n))
@@ -90,7 +90,11 @@ def test_draw_gives_ascending_eligible_positions(data, length, rows, n):
     assert ((positions >= 0) & (positions < length)).all()
     assert torch.equal(valid, mask.any(1, keepdim=True).expand(rows, n))
     assert take(mask, positions)[valid].all()
+    count, i = mask.sum(1, keepdim=True), torch.arange(n)
+    rank = take(mask.cumsum(1), positions) - 1
     assert (positions.diff(dim=1) >= 0).all()
+    assert (rank <= ((i + 1) * count - 1).clamp(min=0) // n)[valid].all()
+    assert (rank + 1 >= i * count / n)[valid].all()
 
 
 def test_take_indexes_rows():
@@ -99,6 +103,21 @@ def test_take_indexes_rows():
     assert taken.shape == (2, 2, 2, 3)
     for b, i, j in torch.cartesian_prod(*[torch.arange(2)] * 3).tolist():
         assert torch.equal(taken[b, i, j], x[b, positions[b, i, j]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_taking_all_at_once_is_taking_one_by_one(dtype):
+    x = torch.randn(2, 5, 3, 2).to(dtype).requires_grad_()
+    positions = [torch.tensor(p) for p in ([[0, 4], [2, 1]], [[3], [1]], [[], []], [[1, 1, 0], [4, 4, 4]])]
+    positions = [p.long() for p in positions]
+    found, expected = take_all(x, *positions), [take(x, p) for p in positions]
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    weights = [torch.randn_like(taken) for taken in expected]
+    ours, wanted = (
+        torch.autograd.grad(sum((t * w).sum() for t, w in zip(taken, weights, strict=True)), x)
+        for taken in (found, expected)
+    )
+    torch.testing.assert_close(ours, wanted)
 
 
 def test_row_hash_depends_on_the_whole_row_and_on_nothing_else():

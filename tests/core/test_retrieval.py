@@ -8,7 +8,7 @@ from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
-from fairseq_smt.core.schedules import LengthCurriculum, Ramp, WaitingRamp
+from fairseq_smt.core.schedules import LengthCurriculum, Ramp, Span, WaitingRamp
 from fairseq_smt.core.teacher import build_teacher
 from fairseq_smt.data.probes.retrieval import Retrieval
 
@@ -32,8 +32,8 @@ def test_teacher_memory_holds_the_value_after_128_steps():
     objective = SupervisedMemoryTraining(
         dynamics_weight=0.05, pursuit_weight=0.3, future_positions=16, readout_positions=1, horizon=128
     )
-    curriculum = LengthCurriculum(start=8, updates=150, full=128)
-    ramp, state = WaitingRamp(Ramp(200), below=2.5, patience=10), WaitingRamp.INITIAL
+    curriculum = LengthCurriculum(start=8, span=Span(150), full=128)
+    ramp = WaitingRamp(Ramp(Span(200)), below=2.5, patience=10)
 
     def bits(measures) -> float:
         total, count = measures["future_nll"]
@@ -41,13 +41,13 @@ def test_teacher_memory_holds_the_value_after_128_steps():
 
     for update in range(400):
         batch = probe.batch(list(range(update * 16, update * 16 + 16)), curriculum.length(update))
-        terms = objective(modules, batch, update=update, ramp=ramp.factor(update, state))
+        terms = objective(modules, batch, update=update, ramp=ramp.factor(update))
         optimizer.zero_grad()
         terms.loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        state = ramp.observe(state, update + 1, bits(terms.measures))
-        if update >= curriculum.updates and update % 50 == 49:
+        ramp.observe(update + 1, bits(terms.measures))
+        if update >= curriculum.span.updates and update % 50 == 49:
             with torch.no_grad():
                 held_out = probe.batch(list(range(10**6, 10**6 + 512)))
                 measures = objective(modules, held_out, training=False).measures
@@ -56,4 +56,4 @@ def test_teacher_memory_holds_the_value_after_128_steps():
             if accuracy >= 0.99 and future < 1.8:
                 break
     assert accuracy >= 0.99 and future < 1.8
-    assert ramp.factor(update + 1, state) > 0
+    assert ramp.factor(update + 1) > 0

@@ -1,15 +1,23 @@
 """Supervised Memory Training on tiny modules."""
 
+from math import inf, nan
+
 import pytest
 import torch
 
 from fairseq_smt.core import losses
+from fairseq_smt.core.batch import Draws
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.diagnostics import effective_rank
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
+from fairseq_smt.core.random import draw_positions, take
 from fairseq_smt.core.teacher import HEADS
+from tests.core.operations import Operations
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
+WEIGHTS = [f"{name}_weight" for name in ("future", "readout", "trunk", "dynamics", "pursuit", "uniformity")]
+POSITIONS = ["future_positions", "readout_positions", "dynamics_positions", "label_pairs"]
 ONLY_DYNAMICS = dict(future_weight=0, readout_weight=0, trunk_weight=0, uniformity_weight=0, dynamics_weight=1)
 cells = pytest.mark.parametrize("cell", list(CELLS))
 heads = pytest.mark.parametrize("head", HEADS)
@@ -52,11 +60,44 @@ def test_loss_is_the_weighted_sum_of_its_measures(cell, head, future):
     assert terms.loss.dtype == torch.float32
 
 
-def test_pursuit_adds_to_the_loss():
-    modules, batch = make_modules(), make_batch()
-    plain = SupervisedMemoryTraining(**ONLY_DYNAMICS)(modules, batch).loss
-    both = SupervisedMemoryTraining(**ONLY_DYNAMICS, pursuit_weight=2.0)(modules, batch).loss
-    assert both > 3 * plain
+@futures
+@pytest.mark.parametrize("tokens", [6, 30], ids=["few tokens", "more tokens than there are"])
+def test_every_term_is_that_of_the_drawn_positions(future, tokens):
+    """Each draw has its own purpose, seed and number; a row of padding is part of none."""
+    modules, batch = make_modules(future=future), make_batch((10, 7, 0, 1))
+    batch.scored = batch.asked & (torch.arange(T) % 2 == 0)
+    numbers = dict(future_positions=3, readout_positions=5, dynamics_positions=4, uniformity_tokens=tokens)
+    smt = SupervisedMemoryTraining(pursuit_weight=0.3, diagnostics_interval=5, seed=7, **numbers)
+    terms = smt(modules, batch, update=5, ramp=0.5)
+    draw, rnn, predictor, labels = Draws(7, 5, batch.ids), modules.rnn, modules.future, modules.teacher(batch.inputs)[0]
+
+    t, valid = draw_positions(predictor.eligible(batch.real, batch.asked), draw("future", 3))
+    s, asked = predictor.targets_for(t, batch.asked, draw("future target", 3 * predictor.futures))
+    asked, memory, wanted = asked & valid[..., None], take(labels, t), take(batch.targets, s)
+    decoded = losses.mean_of(*losses.cross_entropy(predictor(memory, batch.inputs, t, s), wanted, asked))
+    borrowed = predictor(memory[[3, 0, 1, 2]], batch.inputs, t, s)
+    lent = asked & torch.tensor([True, True, True, False])[:, None, None]  # the row after the padding borrows from it
+    shuffled = losses.mean_of(*losses.cross_entropy(borrowed, wanted, lent))
+
+    t, valid = draw_positions(batch.asked, draw("readout", 5))
+    nll = -rnn.readout(take(labels, t)).log_softmax(-1).gather(-1, take(batch.targets, t)[..., None])[..., 0]
+    readout, ceiling = nll[valid].mean(), nll[valid & take(batch.scored, t)].mean()
+
+    t, valid = draw_positions(batch.real, draw("dynamics", 4))
+    before = torch.cat((rnn.initial(4)[:, None], labels), 1)
+    source, label, inputs = take(before, t), take(labels, t), rnn.cell.inputs(take(batch.inputs, t))
+    moved = rnn.cell(source.flatten(0, 1), inputs.flatten(0, 1)).view_as(label)
+    dynamics, pursuit = losses.mean_of(*losses.dynamics(moved, label, valid)), losses.pursuit(moved, label, valid)
+
+    keys = draw("uniformity", 8).view(4, 4, 2)[valid]
+    spread = losses.uniformity(label[valid].flatten(0, 1)[keys.flatten().argsort()[:tokens]])
+
+    named = dict(future_nll=decoded, shuffled_nll=shuffled, ceiling_nll=ceiling, dynamics=dynamics, uniformity=spread)
+    for name, expected in (named | dict(effective_rank=effective_rank(label[valid]))).items():
+        torch.testing.assert_close(mean(terms, name), expected.detach(), msg=lambda m, name=name: f"{name}: {m}")
+    expected = mean(terms, "trunk_nll") + 0.5 * decoded + 0.5 * readout + 0.001 * spread
+    torch.testing.assert_close(terms.loss, expected + 0.5 * (0.1 * dynamics + 0.3 * pursuit))
+    assert smt(modules, batch, update=6).measures["effective_rank"][1] == 0
 
 
 def test_trunk_loss_equals_cross_entropy():
@@ -144,7 +185,7 @@ def test_detach_stops_the_teachers_gradient(cell, head, detach, teacher_learns):
     assert gradient_size(modules.future) == 0
 
 
-@pytest.mark.parametrize("detach", ["none", "source", "target", "both"])
+@pytest.mark.parametrize("detach", ["source", "target", "both"])
 def test_detach_keeps_the_value_and_the_cells_gradient(detach):
     batch, results = make_batch(), []
     for option in ("none", detach):
@@ -188,6 +229,7 @@ def test_validation_scores_the_rnn_on_its_own_memories(cell, head):
     torch.testing.assert_close(mean(terms, "drift_4"), error[:2, 3].mean())
     assert terms.measures["drift_16"][1] == 0 and terms.measures["drift_64"][1] == 0
     assert "drift_256" not in terms.measures
+    assert smt(modules, make_batch((4, 4, 3), 4), training=False).measures["drift_4"][1] == 2
 
 
 @heads
@@ -230,8 +272,30 @@ def test_every_parameter_is_trained(cell, head, future):
         assert p.grad is not None and p.grad.abs().sum() > 0, name
 
 
+def test_few_tensors_have_the_size_of_all_labels():
+    """Labels are drawn first and gathered once; normalising them takes 9 of these tensors, forward and backward."""
+    modules, batch = make_modules(memory=(4, 32)), make_batch((64,) * 4, length=64)
+    smt = SupervisedMemoryTraining(readout_positions=8, dynamics_positions=8, uniformity_tokens=32)
+    with Operations() as done:
+        smt(modules, batch, update=1).loss.backward()
+    large = [size for size in done.sizes if size >= 4 * 64 * 4 * 32]
+    assert 0 < len(large) <= 13
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
+def test_every_cross_entropy_is_computed_once(training):
+    """Of the trunk, the future and the readout; in validation also of shuffled memories and of the RNN's own."""
+    with Operations() as done:
+        SupervisedMemoryTraining()(make_modules(), make_batch(), update=1, training=training)
+    assert done.names.count("_log_softmax") == (3 if training else 5)
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 @pytest.mark.parametrize(
-    ("changes", "flag"),
+    ("changes", "sentence"),
     [
         (dict(detach="sideways"), "--dynamics-detach"),
         (dict(future_positions=0), "--future-positions"),
@@ -240,9 +304,17 @@ def test_every_parameter_is_trained(cell, head, future):
         (dict(label_pairs=0), "--label-pairs"),
         (dict(diagnostics_interval=0), "--diagnostics-interval"),
         (dict(dynamics_positions=-1), "--dynamics-positions"),
+        *(({name: value}, f"{flag(name)} must") for name in WEIGHTS for value in (-0.1, nan, inf)),
+        *(({name: 65, "horizon": 64}, f"{flag(name)} 65 is more than a block has positions") for name in POSITIONS),
     ],
     ids=str,
 )
-def test_bad_options_are_refused(changes, flag):
-    with pytest.raises(ConfigurationError, match=flag):
+def test_bad_options_are_refused(changes, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
         SupervisedMemoryTraining(**changes)
+
+
+def test_every_position_of_a_block_may_be_asked_for_and_the_defaults_go_with_any_block():
+    for horizon in (1, 8, 64):
+        SupervisedMemoryTraining(horizon=horizon)
+    SupervisedMemoryTraining(horizon=64, **dict.fromkeys(POSITIONS, 64), **dict.fromkeys(WEIGHTS, 0.0))

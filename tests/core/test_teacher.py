@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
-from fairseq_smt.core.layers import rotary_table, rotate
+from fairseq_smt.core.layers import CausalConvolution, rotary_table, rotate
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.random import draw_positions, keyed_uniform, take
-from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher
+from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher, fingerprint
 
 V, K, D, T = 11, 3, 8, 12
 DTYPES = [torch.float32, torch.float64]
@@ -133,6 +133,25 @@ def test_window_teacher_equals_one_pass_per_window():
         torch.testing.assert_close(alone[:, 0], labels[:, t], atol=1e-5, rtol=1e-5)
 
 
+def test_window_teacher_is_an_encoder_in_which_all_attend_to_all():
+    """Of a window that is full: no mask at all."""
+    teacher, tokens = make_teacher("window", window=T), make_tokens()
+    x = torch.cat((teacher.embedding(tokens), teacher.registers.expand(3, -1, -1)), 1)
+    rotary = rotary_table(T + K, 8, x)
+    for block in teacher.blocks:
+        x = block(x, rotary)
+    expected = normalize_memory(teacher.out(teacher.norm(x[:, T:])))
+    torch.testing.assert_close(teacher.labels(tokens)[:, -1], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_convolution_equals_a_loop_over_its_taps():
+    convolution, x = CausalConvolution(5, 3), torch.randn(2, 7, 5)
+    found = convolution(x)
+    for t in range(7):
+        expected = sum(convolution.weight[lag] * x[:, t - lag] for lag in range(3) if lag <= t)
+        torch.testing.assert_close(found[:, t], expected)
+
+
 @pytest.mark.parametrize("register_layers", [1, 2, 3])
 def test_registers_equal_a_loop_over_positions(register_layers):
     """The plain loop: position by position, registers attend to the states of the tokens up to it, layer by layer."""
@@ -168,10 +187,35 @@ def test_registers_equal_a_loop_over_positions(register_layers):
     torch.testing.assert_close(labels, normalize_memory(head.projection(trunk.norm(registers))))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_scan_head_equals_its_formula_and_adds_up_in_float32(dtype):
+    teacher = make_teacher("scan", dtype)
+    labels, hidden = teacher(make_tokens(length=60))
+    head, precise = teacher.head, torch.promote_types(dtype, torch.float32)
+    z, c = head.gate(hidden).to(precise).sigmoid(), head.content(hidden)
+    state, states = head.start.to(precise), []
+    for t in range(60):
+        state = (1 - z[:, t]) * state + z[:, t] * c[:, t]
+        states.append(normalize_memory(state.unflatten(-1, (K, D))))
+    assert ((labels - torch.stack(states, 1).to(dtype)).abs() < 1e-6).float().mean() > 0.999
+    assert z.mean() < 0.2, "the gates begin nearly closed"
+
+
 @heads
 def test_rows_do_not_mix(head):
     teacher, tokens = make_teacher(head), make_tokens()
     torch.testing.assert_close(teacher.labels(tokens)[1:2], teacher.labels(tokens[1:2]), atol=1e-5, rtol=1e-5)
+
+
+@heads
+@torch.no_grad()
+def test_the_fingerprint_depends_on_the_last_number_of_every_tensor(head):
+    teacher = make_teacher(head)
+    found = {fingerprint(teacher)}
+    for p in teacher.parameters():
+        p.flatten()[-1] += 1
+        found.add(fingerprint(teacher))
+    assert len(found) == 1 + len(list(teacher.parameters()))
 
 
 @heads
@@ -264,6 +308,14 @@ def test_far_logits_see_the_last_inputs_after_t_only():
     assert ((future(memory.flip(1), tokens, t, s) - logits).abs().amax(-1) > 1e-5).all()
 
 
+def test_far_logits_depend_on_the_place_of_their_target_and_on_its_distance():
+    """Where the memory and all inputs are the same: one pair at one distance, one pair at one place."""
+    future, tokens = make_future("far", 1), torch.ones(1, T, dtype=torch.long)
+    t, s = torch.tensor([[0, 1, 0]]), torch.tensor([[[9], [10], [10]]])
+    logits = future(torch.randn(1, 1, K, D).expand(-1, 3, -1, -1), tokens, t, s)[0, :, 0]
+    assert (logits[0] - logits[1]).abs().max() > 1e-3 and (logits[1] - logits[2]).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(("name", "futures"), [("window", 3), ("window", 0), ("window", 50), ("far", 1), ("far", 5)])
 def test_targets_for_returns_asked_targets_only(name, futures):
     future = make_future(name, futures)
@@ -277,6 +329,9 @@ def test_targets_for_returns_asked_targets_only(name, futures):
     assert (s >= t[..., None])[valid].all()
     assert real[torch.arange(5)[:, None], t][eligible].all()
     assert not valid[4].any()
+    if name == "far":
+        assert torch.equal(valid.any(2), eligible) and torch.equal(valid.all(2), eligible)
+        assert torch.equal(eligible.any(1), asked.any(1))
 
 
 @pytest.mark.parametrize("futures", [1, 3, 7])

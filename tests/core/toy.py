@@ -11,12 +11,12 @@ from fairseq_smt.core.teacher import build_teacher
 V, K, D, T = 11, 2, 4, 10
 
 
-def make_modules(cell="mlp", head="projection", future="window"):
+def make_modules(cell="mlp", head="projection", future="window", *, memory=(K, D), width=16):
     torch.manual_seed(0)
     return Modules(
-        rnn=RecurrentLanguageModel(V, K, D, cell=cell, hidden=16, layers=1, heads=2),
-        teacher=build_teacher(head, V, K, D, width=16, layers=1, heads=2),
-        future=build_future(future, V, K, D, width=16, layers=1, heads=2, futures=3),
+        rnn=RecurrentLanguageModel(V, *memory, cell=cell, hidden=width, layers=1, heads=2),
+        teacher=build_teacher(head, V, *memory, width=width, layers=1, heads=2),
+        future=build_future(future, V, *memory, width=width, layers=1, heads=2, futures=3),
     )
 
 

@@ -38,18 +38,23 @@ def start_training(data: Path, folder: Path, *flags, rank: int = 0, port: int = 
     return start("fairseq-train", data, *TRAIN, *common, *flags, *(both if port else []))
 
 
-def train(data: Path, folder: Path, *flags, processes: int = 1) -> str:
-    """Run fairseq-train to its end; the output of the first process."""
+def ends(data: Path, folder: Path, *flags, processes: int = 1) -> list[tuple[int, str]]:
+    """Run fairseq-train to its end; status and output of each process."""
     port = 0
     if processes == 2:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
     runs = [start_training(data, folder, *flags, rank=rank, port=port) for rank in range(processes)]
-    ends = [run.wait() for run in runs]
-    for status, output in ends:
+    return [run.wait() for run in runs]
+
+
+def train(data: Path, folder: Path, *flags, processes: int = 1) -> str:
+    """Run fairseq-train to a good end; the output of the first process."""
+    found = ends(data, folder, *flags, processes=processes)
+    for status, output in found:
         assert status == 0, output[-3000:]
-    return ends[0][1]
+    return found[0][1]
 
 
 def measures(log: str) -> list[dict[str, float]]:

@@ -27,7 +27,7 @@ def updates_saved(folder: Path) -> int:
 
 def saves(folder: Path) -> bool:
     """Whether a checkpoint is being written or copied."""
-    return any(path.suffix in (".tmp", ".partial") for path in folder.glob("*"))
+    return any(path.suffix == ".tmp" for path in folder.glob("*"))
 
 
 def wait_until(condition, process: Path) -> None:

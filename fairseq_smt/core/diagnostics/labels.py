@@ -12,32 +12,36 @@ def label_variance(labels: Tensor, mask: Tensor) -> Tensor:
         labels: (B, T, K, d).
         mask: real positions, (B, T).
     """
-    rows = labels.flatten(2).float()
-    weight = mask[..., None] / mask.sum().clamp(min=1)
-    mean = (rows * weight).sum((0, 1))
-    return ((rows - mean).square() * weight).sum((0, 1)).mean()
+    rows = labels.flatten(2).flatten(0, 1).float()
+    weight = mask.flatten() / mask.sum().clamp(min=1)
+    with torch.autocast(rows.device.type, enabled=False):
+        mean = weight @ rows
+        return (weight @ (rows - mean).square_()).mean()
 
 
 @torch.no_grad()
-def effective_rank(rows: Tensor) -> Tensor:
+def effective_rank(rows: Tensor, mask: Tensor | None = None) -> Tensor:
     """exp of the entropy of the normalised eigenvalues of the rows' covariance.
 
     Args:
         rows: (N, ...), one memory a row; flattened. Zero for fewer than two rows or for equal rows, NaN where
             a row is not finite.
+        mask: rows that count, (N,), bool; all of them unless given.
     """
     x = rows.flatten(1).float()
     if len(x) < 2:
         return x.new_zeros(())
+    if mask is None:
+        mask = torch.ones_like(x[:, 0], dtype=torch.bool)
+    x = x.masked_fill(~mask[:, None], 0)
     energy = x.square().sum()
-    if not torch.isfinite(energy):  # left to the check of the loss
-        return energy * torch.nan
-    x = x - x.mean(0)
+    finite = torch.isfinite(energy)  # no branch: the device would be waited for
+    x = torch.where(finite, x, 0)
+    x = (x - x.sum(0) / mask.sum().clamp(min=1)).masked_fill(~mask[:, None], 0)
     with torch.autocast(x.device.type, enabled=False):
         gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
         eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
     total = eigenvalues.sum()
-    if total <= 1e-10 * energy:  # what rounding leaves of equal rows
-        return total * 0
-    share = eigenvalues / total
-    return torch.special.entr(share).sum().exp()
+    rank = torch.special.entr(eigenvalues / total).sum().exp()
+    rank = torch.where(total > 1e-10 * energy, rank, 0)  # not more than what rounding leaves of equal rows
+    return torch.where(finite, rank, torch.nan)

@@ -9,6 +9,7 @@ The gradient of either loss may be cut every N positions of the rollout. N = 1 i
 where each memory is regressed from the one before it as it is.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.diagnostics import label_variance
-from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.errors import require, require_not_negative, require_positive
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.random import take
@@ -63,8 +65,8 @@ class DaggerMemoryTraining:
             f"--chunk-lengths {self.chunk_lengths} is unknown; choose one of {', '.join(CHUNK_LENGTHS)}.",
         )
         require_positive(chunk=self.chunk, drift_backprop=self.drift_backprop)
-        require(self.ce_backprop >= 0, f"--ce-backprop must not be negative, got {self.ce_backprop}.")
-        require(self.passes >= 0, f"--warm-passes must not be negative, got {self.passes}.")
+        require_not_negative(drift_weight=self.drift_weight, readout_weight=self.readout_weight)
+        require_not_negative(ce_backprop=self.ce_backprop, warm_passes=self.passes)
 
     def __call__(
         self, modules: Modules, batch: Batch, *, update: int = 0, chunk: int | None = None, training: bool = True
@@ -83,14 +85,14 @@ class DaggerMemoryTraining:
         for_drift, for_readout = self._roll(rnn, batch, labels, size, offset)
 
         drift = terms.add("rollout_drift", *losses.dynamics(for_drift, labels, batch.real))
-        readout = score(terms, "rollout", rnn.readout(for_readout), batch.targets, batch.asked)
+        readout = score(terms, "rollout", rnn.readout, for_readout, batch.targets, batch.asked)
         terms.loss = self.drift_weight * drift + self.readout_weight * readout
         real = batch.real.sum()
         terms.add_mean("label_variance", label_variance(labels, batch.real), real)
         terms.add_mean("chunk_length", torch.full_like(terms.loss, size), real)
         if not training:
-            with torch.no_grad():
-                score(terms, "ceiling", rnn.readout(labels), batch.targets, batch.scored)
+            with pass_without_gradient():
+                score(terms, "ceiling", rnn.readout, labels, batch.targets, batch.scored)
             unroll_and_score(modules, batch, terms, self.horizon, lambda t: take(labels, t))
         return terms
 
@@ -119,7 +121,7 @@ class DaggerMemoryTraining:
         else:
             starts = chunks.before(initial, labels)
         depths = {min(n, chunks.size) for n in (self.drift_backprop, self.ce_backprop)}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and chunks.size in depths):
+        with nullcontext() if chunks.size in depths else pass_without_gradient():
             memories = from_starts(cell, starts, inputs, chunks)
         cut = {n: with_gradient(cell, starts, memories, inputs, chunks, n) for n in depths - {0, chunks.size}}
         cut |= {0: memories.detach(), chunks.size: memories}

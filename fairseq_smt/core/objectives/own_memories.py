@@ -7,19 +7,38 @@ from torch import Tensor
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Modules, Terms
+from fairseq_smt.core.decoding import decode
 from fairseq_smt.core.diagnostics import horizons
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.random import take
+from fairseq_smt.core.readout import Readout
 
 
-def score(terms: Terms, name: str, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Note `name`_nll and `name`_accuracy of logits (..., V) against targets (...); return the mean CE."""
-    mean = terms.add(f"{name}_nll", *losses.cross_entropy(logits, targets, mask))
-    correct = (logits.argmax(-1) == targets) & mask
-    terms.add(f"{name}_accuracy", correct.sum(), mask.sum())
-    return mean
+def score(
+    terms: Terms,
+    name: str,
+    readout: Readout,
+    memory: Tensor,
+    targets: Tensor,
+    asked: Tensor,
+    scored: Tensor | None = None,
+) -> Tensor:
+    """Read memories (..., K, d) out: note `name`_nll and `name`_accuracy, and return the mean CE of what was asked.
+
+    Args:
+        targets: (...).
+        asked: targets that the returned mean covers, (...), bool.
+        scored: those of them that count in what is noted, (...), bool; all unless given.
+    """
+    total, nll, predicted = decode(readout.out, readout.features(memory), targets, asked, predict=True)
+    counted = asked if scored is None else asked & scored
+    number = counted.sum()
+    terms.add(f"{name}_nll", (nll * counted).sum(), number)
+    terms.add(f"{name}_accuracy", ((predicted == targets) & counted).sum(), number)
+    return losses.mean_of(total, asked.sum())
 
 
-@torch.no_grad()
+@pass_without_gradient()
 def unroll_and_score(
     modules: Modules, batch: Batch, terms: Terms, horizon: int = 0, labels_at: Callable[[Tensor], Tensor] | None = None
 ) -> None:
@@ -30,7 +49,7 @@ def unroll_and_score(
         labels_at: labels (B, n, K, d) at positions (B, n); without it there is no drift.
     """
     memories = modules.rnn.unroll(batch.inputs)
-    score(terms, "rnn", modules.rnn.readout(memories), batch.targets, batch.scored)
+    score(terms, "rnn", modules.rnn.readout, memories, batch.targets, batch.scored)
     if labels_at is None:
         return
     steps = horizons(horizon)

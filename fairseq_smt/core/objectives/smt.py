@@ -13,7 +13,7 @@ With cached labels, which a batch brings along, the readout and the cell learn f
 predictor have nothing to learn and are left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
@@ -21,13 +21,24 @@ from torch import Tensor
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
+from fairseq_smt.core.decoding import decode
 from fairseq_smt.core.diagnostics import effective_rank, label_variance
-from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.errors import require, require_not_negative, require_positive
+from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
 from fairseq_smt.core.random import draw_positions, take
 from fairseq_smt.core.transitions import Transitions, label_transitions
 
 DETACH = ("none", "source", "target", "both")
+
+
+@dataclass
+class Drawn:
+    """n transitions of each block for one purpose: t (B, n), which of them count (B, n), and m_t (B, n, K, d)."""
+
+    positions: Tensor
+    mask: Tensor
+    label: Tensor
 
 
 @dataclass
@@ -37,14 +48,14 @@ class SupervisedMemoryTraining:
     Attributes:
         future_weight, readout_weight, trunk_weight, dynamics_weight, uniformity_weight: coefficients.
         pursuit_weight: coefficient of the asymmetric dynamics loss, whose label is detached (`losses.pursuit`).
-        future_positions: positions t per block whose future is predicted.
+        future_positions: positions t per block whose future is predicted; these numbers are at most `horizon`.
         readout_positions: positions per block at which the readout is trained.
         dynamics_positions: transitions per block; 0 for all of them.
         label_pairs: transitions per block that a teacher labels which needs one pass per label; the three numbers above
             then draw from these.
-        uniformity_tokens: memory tokens in the uniformity loss.
+        uniformity_tokens: memory tokens in the uniformity loss; all of a batch where it has fewer.
         detach: side of the symmetric dynamics loss that gets no gradient.
-        horizon: block length up to which drift is reported.
+        horizon: T, length of a full block, up to which drift is reported.
         diagnostics_interval: updates between two measurements of effective rank and of shuffled memories.
         seed: of the position draws.
     """
@@ -71,7 +82,15 @@ class SupervisedMemoryTraining:
         )
         positive = ("future_positions", "readout_positions", "label_pairs", "uniformity_tokens", "diagnostics_interval")
         require_positive(**{name: getattr(self, name) for name in positive})
-        require(self.dynamics_positions >= 0, "--dynamics-positions must not be negative; 0 means every position.")
+        weights = {f.name: getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")}
+        require_not_negative(**weights, dynamics_positions=self.dynamics_positions)
+        for name in ("future_positions", "readout_positions", "dynamics_positions", "label_pairs"):
+            wanted, default = getattr(self, name), getattr(type(self), name)
+            require(  # shorter blocks go with the defaults: some of their positions are drawn twice
+                wanted <= max(self.horizon, default),
+                f"--{name.replace('_', '-')} {wanted} is more than a block has positions: --tokens-per-sample is "
+                f"{self.horizon}.",
+            )
 
     def __call__(
         self, modules: Modules, batch: Batch, *, update: int = 0, ramp: float = 1.0, training: bool = True
@@ -88,12 +107,14 @@ class SupervisedMemoryTraining:
         transitions = label_transitions(modules, batch, draw, self.label_pairs)
         terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
 
+        ahead, read, steps, source = self._draw_transitions(modules, batch, transitions, draw, training)
         trunk = self._trunk(modules, batch, transitions, terms)
-        future = self._future(modules, batch, transitions, draw, terms, measured)
-        readout = self._readout(modules, batch, transitions, draw, terms, training)
+        future = self._future(modules, batch, ahead, draw, terms, measured)
+        readout = self._readout(modules, batch, read, terms)
         terms.loss = self.trunk_weight * trunk + self.future_weight * future + self.readout_weight * readout
 
-        label, mask = self._dynamics(modules, batch, transitions, draw, terms, ramp)
+        label, mask = steps.label, steps.mask
+        self._dynamics(modules, batch, steps, source, terms, ramp)
         tokens, drawn = self._draw_tokens(label, mask, draw)
         spread = losses.uniformity(tokens, mask=drawn)
         terms.loss = terms.loss + self.uniformity_weight * terms.add_mean("uniformity", spread, mask.sum())
@@ -101,7 +122,9 @@ class SupervisedMemoryTraining:
         real = transitions.real
         terms.add_mean("label_variance", label_variance(transitions.label, real), real.sum())
         if measured:
-            terms.add_mean("effective_rank", effective_rank(label[mask][:512]), mask.sum())
+            first = torch.argsort(~mask.flatten(), stable=True)[:512]
+            rank = effective_rank(label.flatten(0, 1)[first], mask.flatten()[first])
+            terms.add_mean("effective_rank", rank, mask.sum())
         else:
             terms.skip("effective_rank")
         if training:
@@ -110,66 +133,76 @@ class SupervisedMemoryTraining:
             unroll_and_score(modules, batch, terms, self.horizon, partial(self._labels_at, modules, batch, transitions))
         return terms
 
+    def _draw_transitions(
+        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, training: bool
+    ) -> tuple[Drawn, Drawn, Drawn, Tensor]:
+        """Transitions to predict the future from, to read out and to train the cell on, and the last ones' m_{t-1}.
+
+        The readout is trained at drawn positions and scored at all labelled ones. Cached labels cannot become more
+        predictive: no future is drawn for them.
+        """
+        ahead, read, steps = None, None, None
+        eligible = real = transitions.real
+        asked = transitions.of_block(batch.asked) & real
+        if batch.labels is None:
+            eligible = transitions.of_block(modules.future.eligible(batch.real, batch.asked)) & real
+            ahead, eligible = draw_positions(eligible, draw("future", self.future_positions))
+        if training:
+            read, asked = draw_positions(asked, draw("readout", self.readout_positions))
+        if self.dynamics_positions and transitions.before is None:
+            steps, real = draw_positions(real, draw("dynamics", self.dynamics_positions))
+        initial = modules.rnn.initial(len(batch.inputs))
+        source, label, to_read, to_predict_from = transitions.memories(initial, steps, read, ahead)
+        return (
+            Drawn(transitions.positions_of(ahead), eligible, to_predict_from),
+            Drawn(transitions.positions_of(read), asked, to_read),
+            Drawn(transitions.positions_of(steps), real, label),
+            source,
+        )
+
     @staticmethod
     def _trunk(modules: Modules, batch: Batch, transitions: Transitions, terms: Terms) -> Tensor | float:
         """CE of the trunk's own head, for a teacher that has a trunk."""
         if transitions.hidden is None:
             terms.skip("trunk_nll")
             return 0.0
-        logits = modules.teacher.language_model_head(transitions.hidden)
-        return terms.add("trunk_nll", *losses.cross_entropy(logits, batch.targets, batch.asked))
+        head = modules.teacher.language_model_head
+        total, *_ = decode(head, transitions.hidden, batch.targets, batch.asked)
+        return terms.add("trunk_nll", total, batch.asked.sum())
 
     def _future(
-        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, measured: bool
+        self, modules: Modules, batch: Batch, drawn: Drawn, draw: Draws, terms: Terms, measured: bool
     ) -> Tensor | float:
         """Decoding loss of the future predictor; when measured, also with the memories of another sequence."""
-        if batch.labels is not None:  # cached labels cannot become more predictive
+        if batch.labels is not None:
             terms.skip("shuffled_nll")
             terms.skip("future_nll")
             return 0.0
-        future = modules.future
-        candidates = transitions.of_block(future.eligible(batch.real, batch.asked)) & transitions.real
-        index, eligible = draw_positions(candidates, draw("future", self.future_positions))
-        t, memory = take(transitions.positions, index), take(transitions.label, index)
+        future, t, memory = modules.future, drawn.positions, drawn.label
         s, mask = future.targets_for(t, batch.asked, draw("future target", self.future_positions * future.futures))
-        mask = mask & eligible[..., None]
+        mask = mask & drawn.mask[..., None]
         targets = take(batch.targets, s)
-        logits = future(memory, batch.inputs, t, s)
+        total, *_ = decode(future.out, future.features(memory, batch.inputs, t, s), targets, mask)
         if measured and len(memory) > 1:
-            with torch.no_grad():
-                shuffled = future(memory.roll(1, dims=0), batch.inputs, t, s)
-            borrowed = eligible.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
-            terms.add("shuffled_nll", *losses.cross_entropy(shuffled, targets, mask & borrowed))
+            borrowed = mask & drawn.mask.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
+            with pass_without_gradient():
+                shuffled = future.features(memory.roll(1, dims=0), batch.inputs, t, s)
+                terms.add("shuffled_nll", decode(future.out, shuffled, targets, borrowed)[0], borrowed.sum())
         else:
             terms.skip("shuffled_nll")
-        return terms.add("future_nll", *losses.cross_entropy(logits, targets, mask))
+        return terms.add("future_nll", total, mask.sum())
 
-    def _readout(
-        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, training: bool
-    ) -> Tensor:
-        """CE of the readout on labels, at drawn positions in training and at all labelled ones otherwise."""
-        memory = transitions.label
-        targets, scored, mask = (transitions.of_block(x) for x in (batch.targets, batch.scored, batch.asked))
-        mask = mask & transitions.real
-        if training:
-            index, mask = draw_positions(mask, draw("readout", self.readout_positions))
-            memory, targets, scored = (take(x, index) for x in (memory, targets, scored))
-        logits = modules.rnn.readout(memory)
-        score(terms, "ceiling", logits, targets, mask & scored)
-        return losses.mean_of(*losses.cross_entropy(logits, targets, mask))
+    @staticmethod
+    def _readout(modules: Modules, batch: Batch, drawn: Drawn, terms: Terms) -> Tensor:
+        """CE of the readout on labels."""
+        targets, scored = (take(x, drawn.positions) for x in (batch.targets, batch.scored))
+        return score(terms, "ceiling", modules.rnn.readout, drawn.label, targets, drawn.mask, scored)
 
     def _dynamics(
-        self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, terms: Terms, ramp: float
-    ) -> tuple[Tensor, Tensor]:
-        """Add the dynamics losses of drawn transitions; return their labels (B, n, K, d) and which are real (B, n)."""
-        positions, mask, label = transitions.positions, transitions.real, transitions.label
-        initial = modules.rnn.initial(len(label))
-        if self.dynamics_positions and transitions.before is None:
-            chosen, mask = draw_positions(mask, draw("dynamics", self.dynamics_positions))
-            positions, label = take(positions, chosen), take(label, chosen)
-            source = take(transitions.source(initial), chosen)
-        else:
-            source = transitions.source(initial)
+        self, modules: Modules, batch: Batch, drawn: Drawn, source: Tensor, terms: Terms, ramp: float
+    ) -> None:
+        """Add the dynamics losses of the transitions from `source`, (B, n, K, d), to their labels."""
+        positions, label, mask = drawn.positions, drawn.label, drawn.mask
         target = label.detach() if self.detach in ("target", "both") else label
         if self.detach in ("source", "both"):  # m_∅ belongs to the RNN and is trained all the same
             source = torch.where((positions == 0)[..., None, None], source, source.detach())
@@ -181,7 +214,6 @@ class SupervisedMemoryTraining:
         if self.pursuit_weight:
             loss = loss + self.pursuit_weight * losses.pursuit(prediction, label, mask)
         terms.loss = terms.loss + ramp * loss
-        return label, mask
 
     def _draw_tokens(self, label: Tensor, mask: Tensor, draw: Draws) -> tuple[Tensor, Tensor]:
         """Memory tokens for the uniformity loss, drawn from all sequences, positions and slots: (N, d).

@@ -1,11 +1,9 @@
-"""The files of one shard, and how they are written: atomically, under a lock, with errors that say what to do."""
+"""The files of one shard, and how they are written: atomically, and with errors that say what to do."""
 
 import errno
-import fcntl
 import io
 import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ class ShardFiles:
     index.npy    [blocks + 1], int64: positions of the shard before each block
     json         the manifest
     journal      a line "chunk checksum" per finished chunk, until all are
-    lock         host and process that write; empty when nobody does
+    lock         host and process that write, while they do
     """
 
     folder: Path
@@ -96,29 +94,3 @@ def written(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written ({error.strerror}: {error.filename or folder}): name another folder by "
             "--label-cache, or change its permissions."
         ) from error
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a shard; the lock goes with the process, however it ends.
-
-    Raises:
-        ConfigurationError: when another process holds it, naming that.
-    """
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
-            raise ConfigurationError(
-                f"{holder} is writing this shard ({path}): wait for it, or give another --shard-id."
-            ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"host {socket.gethostname()}, process {os.getpid()}".encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(file, 0)
-    finally:
-        os.close(file)

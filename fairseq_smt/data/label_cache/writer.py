@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from fairseq_smt.data.label_cache import codec
-from fairseq_smt.data.label_cache.files import ShardFiles, locked, npy_header, write_atomically, written
+from fairseq_smt.data.label_cache.files import ShardFiles, npy_header, write_atomically, written
 from fairseq_smt.data.label_cache.manifest import Manifest
 from fairseq_smt.errors import require
+from fairseq_smt.locks import Lock
 
 COMPARED = ("split", "teacher", "teacher_config", "dictionary", "data", "data_full", "tokens_per_sample")
 COMPARED += ("sample_break_mode", "add_bos_token", "shorten_method", "blocks", "memory_tokens", "memory_width", "dtype")
@@ -57,7 +58,8 @@ class ShardWriter:
                     f"{self.files.folder} holds shards of --num-shards {other.shards}, not {self.files.shards}: give "
                     "that number, or remove the folder.",
                 )
-            stack.enter_context(locked(self.files.lock))
+            refusal = f"is writing this shard ({self.files.lock}): wait for it, or give another --shard-id"
+            stack.enter_context(Lock(self.files.lock, refusal))
             if self.files.manifest.exists():
                 self._resume()
             else:
