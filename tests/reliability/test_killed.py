@@ -44,7 +44,8 @@ def kill_training(data: Path, folder: Path, flags: list, after: int, while_savin
     if while_saving:
         wait_until(lambda: saves(folder), process)
     else:
-        time.sleep(draws.random() * (0.1 if after else 2))
+        end = time.monotonic() + draws.random() * (0.1 if after else 2)
+        wait_until(lambda: time.monotonic() > end or updates_saved(folder) > after, process)  # before the run's end
     run.kill()
     status, output = run.wait()
     assert status == -9, output[-3000:]
