@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from statistics import fmean
 
 SHOWN = ("num_updates", "trunk_nll", "future_nll", "rollout_nll", "ceiling_nll", "rnn_nll", "one_step_error")
 SHOWN += ("rollout_drift", "chunk_length", "wall")
@@ -17,32 +18,33 @@ EVERY = 100
 """Updates between two lines."""
 
 
-def forecast(rate: float, updates: int, whole: float) -> str:
+def forecast(seconds: float, updates: int, whole: float) -> str:
     """How long the demo takes, and how to have it shorter.
 
     Args:
-        rate: updates per second of this stage.
+        seconds: of an update of this stage.
         updates: of this stage.
         whole: the demo's seconds over this stage's.
     """
-    minutes = updates / rate * whole / 60
+    minutes = updates * seconds * whole / 60
     return (
-        f"demo: about {minutes:.0f} minutes on this machine ({1 / rate:.2f} s an update); "
+        f"demo: about {minutes:.0f} minutes on this machine ({seconds:.2f} s an update); "
         f"DEMO_UPDATES={max(1, updates // 4)} bash scripts/demo.sh takes a quarter of that, with a worse model"
     )
 
 
 def report(log: Iterable[str], updates: int = 0, whole: float = 1.0) -> Iterator[str]:
-    """The lines to print. The forecast comes with the second report: the first has the start-up in its rate."""
-    reports = 0
+    """The lines to print. The forecast comes with the fourth report and leaves out the first, which has the start-up."""
+    seconds = []  # per update, by report
     for line in log:
         found = re.search(r"\| (train_inner|valid) \|", line)
         if found:
             values = dict(re.findall(r"(\w+)[= ]([\d.]+)(?=,| \||$)", line.rstrip()))
             training = found.group(1) == "train_inner"
-            reports += training
-            if updates and training and reports == 2:
-                yield forecast(float(values["ups"]), updates, whole)
+            if training:
+                seconds.append(1 / max(float(values["ups"]), 1e-3))
+            if updates and training and len(seconds) == 4:
+                yield forecast(fmean(seconds[1:]), updates, whole)
             if not training or int(values["num_updates"]) % EVERY == 0:
                 shown = "  ".join(f"{name} {values[name]}" for name in SHOWN if name in values)
                 yield f"{found.group(1):11} {shown}"
