@@ -34,7 +34,7 @@ def forecast(seconds: float, updates: int, whole: float) -> str:
 
 
 def report(log: Iterable[str], updates: int = 0, whole: float = 1.0) -> Iterator[str]:
-    """The lines to print. A forecast comes with the fourth report; the first, which has the start-up, does not count."""
+    """The lines to print. A forecast comes with the fourth report; the first is left out, it has the start-up."""
     seconds = []  # per update, by report
     for line in log:
         found = re.search(r"\| (train_inner|valid) \|", line)
