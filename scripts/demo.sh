@@ -45,7 +45,7 @@ train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates an
 }
 
 smt() {
-    local forecast=(--updates "$updates" --whole 1.5) # DMT takes about half as long again
+    local forecast=(--updates "$updates" --whole 1.6) # DMT takes about half as long again, scores the rest
     train smt "$updates" --criterion smt --batch-size 8 --lr 0.005
 }
 
