@@ -57,12 +57,11 @@ def check_labels(model, cache: LabelCache) -> None:
     Raises:
         ConfigurationError: for other sizes, another teacher, or a teacher that would be trained.
     """
-    config = model.rnn.config
     for name in ("memory_tokens", "memory_width"):
-        flag, cached = f"--{name.replace('_', '-')}", getattr(cache, name)
+        flag, cached, own = f"--{name.replace('_', '-')}", getattr(cache, name), getattr(model.rnn.sizes, name)
         require(
-            config[name] == cached,
-            f"the labels in {cache.folder} have {flag} {cached}, the model has {config[name]}: give {flag} {cached}.",
+            own == cached,
+            f"the labels in {cache.folder} have {flag} {cached}, the model has {own}: give {flag} {cached}.",
         )
     require(
         model.teacher is None or not any(p.requires_grad for p in model.teacher.parameters()),
