@@ -19,8 +19,8 @@ def from_flags(config: type[Config], flags: Any) -> Config:
 
     A field whose flag is absent, as in a checkpoint from before it was there, keeps its default.
     """
-    found = {f.name: getattr(flags, flag_of(f)) for f in fields(config) if hasattr(flags, flag_of(f))}
-    return config(**{name: str(value) if isinstance(value, str) else value for name, value in found.items()})
+    given = [(f, getattr(flags, flag_of(f))) for f in fields(config) if hasattr(flags, flag_of(f))]
+    return config(**{f.name: str(value) if f.type is str else value for f, value in given})
 
 
 @dataclass

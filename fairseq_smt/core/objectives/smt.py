@@ -13,7 +13,7 @@ With cached labels, which a batch brings along, the readout and the cell learn f
 predictor have nothing to learn and are left out.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 import torch
@@ -43,38 +43,42 @@ class Drawn:
 
 @dataclass
 class SupervisedMemoryTraining:
-    """The SMT objective.
+    """The SMT objective; the defaults are the recipe for text. Numbers of positions are at most `horizon`."""
 
-    Attributes:
-        future_weight, readout_weight, trunk_weight, dynamics_weight, uniformity_weight: coefficients.
-        pursuit_weight: coefficient of the asymmetric dynamics loss, whose label is detached (`losses.pursuit`).
-        future_positions: positions t per block whose future is predicted; these numbers are at most `horizon`.
-        readout_positions: positions per block at which the readout is trained.
-        dynamics_positions: transitions per block; 0 for all of them.
-        label_pairs: transitions per block that a teacher labels which needs one pass per label; the three numbers above
-            then draw from these.
-        uniformity_tokens: memory tokens in the uniformity loss; all of a batch where it has fewer.
-        detach: side of the symmetric dynamics loss that gets no gradient.
-        horizon: T, length of a full block, up to which drift is reported.
-        diagnostics_interval: updates between two measurements of effective rank and of shuffled memories.
-        seed: of the position draws.
-    """
-
-    future_weight: float = 0.5
-    readout_weight: float = 0.5
-    trunk_weight: float = 1.0
-    dynamics_weight: float = 0.1
-    pursuit_weight: float = 0.0
-    uniformity_weight: float = 0.001
-    future_positions: int = 4
-    readout_positions: int = 16
-    dynamics_positions: int = 32
-    label_pairs: int = 4
-    uniformity_tokens: int = 512
-    detach: str = "none"
-    horizon: int = 128
-    diagnostics_interval: int = 10
-    seed: int = 1
+    future_weight: float = field(default=0.5, metadata={"help": "coefficient of the future predictor's loss"})
+    readout_weight: float = field(default=0.5, metadata={"help": "coefficient of the readout's loss on labels"})
+    trunk_weight: float = field(default=1.0, metadata={"help": "coefficient of the trunk's own next-token loss"})
+    dynamics_weight: float = field(
+        default=0.1, metadata={"help": "coefficient of the parallel transition loss MSE(f(m_t, x_t+1), m_t+1)"}
+    )
+    pursuit_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "coefficient of the asymmetric transition loss: detached label, mean plus worst 1/32 of positions"
+        },
+    )
+    uniformity_weight: float = field(default=0.001, metadata={"help": "coefficient of the uniformity loss"})
+    future_positions: int = field(default=4, metadata={"help": "positions per block whose future is predicted"})
+    readout_positions: int = field(default=16, metadata={"help": "positions per block at which the readout is trained"})
+    dynamics_positions: int = field(default=32, metadata={"help": "transitions per block; 0: every one"})
+    label_pairs: int = field(  # the three numbers above then draw from these
+        default=4, metadata={"help": "transitions per block that are labelled with --memory-head window"}
+    )
+    uniformity_tokens: int = field(
+        default=512, metadata={"help": "memory tokens in the uniformity loss, at most those of a batch"}
+    )
+    detach: str = field(
+        default="none",
+        metadata={"help": "side of the symmetric transition loss that gets no gradient", "flag": "dynamics_detach"},
+    )
+    horizon: int = field(
+        default=128,
+        metadata={"help": "T, length of a full block, up to which drift is reported", "flag": "tokens_per_sample"},
+    )
+    diagnostics_interval: int = field(
+        default=10, metadata={"help": "updates between measurements of effective rank and shuffled memories"}
+    )
+    seed: int = field(default=1, metadata={"help": "of the position draws"})
 
     def __post_init__(self) -> None:
         require(
