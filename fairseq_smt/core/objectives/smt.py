@@ -115,20 +115,17 @@ class SupervisedMemoryTraining:
         trunk = self._trunk(modules, batch, transitions, terms)
         future = self._future(modules, batch, ahead, draw, terms, measured)
         readout = self._readout(modules, batch, read, terms)
+        dynamics = self._dynamics(modules, batch, steps, source, terms)
+        spread = self._uniformity(steps, draw, terms)
         terms.loss = self.trunk_weight * trunk + self.future_weight * future + self.readout_weight * readout
-
-        label, mask = steps.label, steps.mask
-        self._dynamics(modules, batch, steps, source, terms, ramp)
-        tokens, drawn = self._draw_tokens(label, mask, draw)
-        spread = losses.uniformity(tokens, mask=drawn)
-        terms.loss = terms.loss + self.uniformity_weight * terms.add_mean("uniformity", spread, mask.sum())
+        terms.loss = terms.loss + ramp * dynamics + self.uniformity_weight * spread
 
         real = transitions.real
         terms.add_mean("label_variance", label_variance(transitions.label, real), real.sum())
         if measured:
-            first = torch.argsort(~mask.flatten(), stable=True)[:512]
-            rank = effective_rank(label.flatten(0, 1)[first], mask.flatten()[first])
-            terms.add_mean("effective_rank", rank, mask.sum())
+            label, mask = steps.label.flatten(0, 1), steps.mask.flatten()
+            first = torch.argsort(~mask, stable=True)[:512]
+            terms.add_mean("effective_rank", effective_rank(label[first], mask[first]), mask.sum())
         else:
             terms.skip("effective_rank")
         if training:
@@ -136,6 +133,24 @@ class SupervisedMemoryTraining:
         else:
             unroll_and_score(modules, batch, terms, self.horizon, partial(self._labels_at, modules, batch, transitions))
         return terms
+
+    def of_labels(self, modules: Modules, batch: Batch, label: Tensor) -> Tensor:
+        """What depends on each label, (B, T, K, d): its terms at every position, with the ramp at 1, summed over t.
+
+        L = Σ_t [ λ_future · mean_s CE(y_s, D(m_t, x_{t+1}..x_s)) + λ_readout · CE(y_t, g(m_t))
+                  + λ_dynamics · MSE(f(m_{t-1}, x_t), m_t) + λ_pursuit · pursuit ]
+
+        The trunk's own loss does not depend on labels, and uniformity belongs to the whole set: they are left out.
+        """
+        eligible, asked, real = modules.future.eligible(batch.real, batch.asked), batch.asked, batch.real
+        t = torch.arange(label.shape[1], device=label.device).expand(real.shape)
+        source = Transitions(t, real, label).source(modules.rnn.initial(len(label)))
+        draw, terms = Draws(self.seed, 0, batch.ids), Terms(loss=torch.zeros((), device=label.device))
+        future = self._future(modules, batch, Drawn(t * eligible, eligible, label), draw, terms)
+        readout = self._readout(modules, batch, Drawn(t, asked, label), terms)
+        dynamics = self._dynamics(modules, batch, Drawn(t, real, label), source, terms)
+        decoding = self.future_weight * future * eligible.sum() + self.readout_weight * readout * asked.sum()
+        return decoding + dynamics * real.sum()
 
     def _draw_transitions(
         self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, training: bool
@@ -175,7 +190,7 @@ class SupervisedMemoryTraining:
         return terms.add("trunk_nll", total, batch.asked.sum())
 
     def _future(
-        self, modules: Modules, batch: Batch, drawn: Drawn, draw: Draws, terms: Terms, measured: bool
+        self, modules: Modules, batch: Batch, drawn: Drawn, draw: Draws, terms: Terms, measured: bool = False
     ) -> Tensor | float:
         """Decoding loss of the future predictor; when measured, also with the memories of another sequence."""
         if batch.labels is not None:
@@ -183,7 +198,7 @@ class SupervisedMemoryTraining:
             terms.skip("future_nll")
             return 0.0
         future, t, memory = modules.future, drawn.positions, drawn.label
-        s, mask = future.targets_for(t, batch.asked, draw("future target", self.future_positions * future.futures))
+        s, mask = future.targets_for(t, batch.asked, draw("future target", t.shape[1] * future.futures))
         mask = mask & drawn.mask[..., None]
         targets = take(batch.targets, s)
         total, *_ = decode(future.out, future.features(memory, batch.inputs, t, s), targets, mask)
@@ -202,10 +217,8 @@ class SupervisedMemoryTraining:
         targets, scored = (take(x, drawn.positions) for x in (batch.targets, batch.scored))
         return score(terms, "ceiling", modules.rnn.readout, drawn.label, targets, drawn.mask, scored)
 
-    def _dynamics(
-        self, modules: Modules, batch: Batch, drawn: Drawn, source: Tensor, terms: Terms, ramp: float
-    ) -> None:
-        """Add the dynamics losses of the transitions from `source`, (B, n, K, d), to their labels."""
+    def _dynamics(self, modules: Modules, batch: Batch, drawn: Drawn, source: Tensor, terms: Terms) -> Tensor:
+        """The dynamics losses, weighted, of the transitions from `source`, (B, n, K, d), to their labels."""
         positions, label, mask = drawn.positions, drawn.label, drawn.mask
         target = label.detach() if self.detach in ("target", "both") else label
         if self.detach in ("source", "both"):  # m_∅ belongs to the RNN and is trained all the same
@@ -217,7 +230,12 @@ class SupervisedMemoryTraining:
         loss = self.dynamics_weight * symmetric
         if self.pursuit_weight:
             loss = loss + self.pursuit_weight * losses.pursuit(prediction, label, mask)
-        terms.loss = terms.loss + ramp * loss
+        return loss
+
+    def _uniformity(self, drawn: Drawn, draw: Draws, terms: Terms) -> Tensor:
+        """The uniformity loss of a few drawn memory tokens."""
+        tokens, real = self._draw_tokens(drawn.label, drawn.mask, draw)
+        return terms.add_mean("uniformity", losses.uniformity(tokens, mask=real), drawn.mask.sum())
 
     def _draw_tokens(self, label: Tensor, mask: Tensor, draw: Draws) -> tuple[Tensor, Tensor]:
         """Memory tokens for the uniformity loss, drawn from all sequences, positions and slots: (N, d).
