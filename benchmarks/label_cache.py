@@ -81,8 +81,7 @@ class Bench:
         return SmtLanguageModel(SmtLanguageModelConfig(**PRESETS[self.args.arch]), self.task.dictionary).to(self.device)
 
     def part(self) -> Part:
-        rnn = self.model.rnn.config
-        about = {name: rnn[name] for name in ("memory_tokens", "memory_width")}
+        about = {name: getattr(self.model.rnn.sizes, name) for name in ("memory_tokens", "memory_width")}
         about |= {"teacher": hexadecimal(fingerprint(self.teacher)), "teacher_config": {}}
         return describe(self.task, "train", str(self.folder / "data"), True, about)
 

@@ -21,6 +21,7 @@ import torch
 
 from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
@@ -32,9 +33,9 @@ VOCABULARY = 64
 
 
 def teachers(layers: int) -> dict[str, dict]:
-    """Name → arguments of `build_teacher`: every head, and registers in every layer beside those in the last."""
-    cases = {head: dict(head=head) for head in HEADS}
-    return {**cases, "registers in every layer": dict(head="registers", register_layers=layers)}
+    """Name → sizes of the teacher: every head, and registers in every layer beside those in the last."""
+    cases = {head: dict(memory_head=head) for head in HEADS}
+    return {**cases, "registers in every layer": dict(memory_head="registers", register_layers=layers)}
 
 
 class Bench:
@@ -43,15 +44,15 @@ class Bench:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.device = torch.device(args.device)
-        self.trunk = dict(width=args.width, layers=args.layers, heads=4, window=args.length)
+        self.memory = dict(memory_tokens=args.memory, memory_width=args.width)
+        self.trunk = dict(trunk_width=args.width, trunk_layers=args.layers, teacher_window=args.length)
         generator = torch.Generator().manual_seed(1)
         self.tokens = torch.randint(VOCABULARY, (args.batch, args.length), generator=generator).to(self.device)
 
     def teacher(self, case: dict) -> torch.nn.Module:
         torch.manual_seed(0)
-        return build_teacher(
-            vocabulary=VOCABULARY, memory_tokens=self.args.memory, memory_width=self.args.width, **self.trunk, **case
-        ).to(self.device)
+        teacher = TeacherConfig(**self.trunk, **case)
+        return build_teacher(VOCABULARY, RnnConfig(**self.memory), teacher).to(self.device)
 
     def encoding(self, case: dict) -> tuple[Callable[[], None], int]:
         """Forward and backward of the encoder alone, and the number of labels it gives."""
@@ -71,9 +72,9 @@ class Bench:
 
     def update(self, case: dict, cell: str) -> Callable[[], None]:
         """One update of SMT with the default objective: draws, forward, backward, AdamW."""
-        sizes = dict(vocabulary=VOCABULARY, memory_tokens=self.args.memory, memory_width=self.args.width)
-        rnn = RecurrentLanguageModel(**sizes, cell=cell, hidden=4 * self.args.width, layers=2, heads=4)
-        future = build_future("window", **sizes, width=self.args.width, layers=1, heads=4, futures=16)
+        sizes = RnnConfig(**self.memory, cell=cell, cell_hidden=4 * self.args.width)
+        rnn = RecurrentLanguageModel(VOCABULARY, sizes)
+        future = build_future(VOCABULARY, sizes, FutureConfig(future_width=self.args.width))
         modules = Modules(rnn.to(self.device), self.teacher(case), future.to(self.device))
         parameters = [p for m in (modules.rnn, modules.teacher, modules.future) for p in m.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=1e-4)

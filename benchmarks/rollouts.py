@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Modules, Terms
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
@@ -34,7 +35,6 @@ from fairseq_smt.core.teacher import build_teacher
 from report import add_output_flag, emit
 
 VOCABULARY = 256
-MEMORY = dict(vocabulary=VOCABULARY, memory_tokens=4, memory_width=64)
 UPDATES = 8
 """Updates that the work is a mean over, because chunks lie at random."""
 SEQUENTIAL = "sequential, gradient through all of it"
@@ -107,10 +107,11 @@ class Bench:
         self.device = torch.device(args.device)
         self.text = Text(length, args.batch, self.device)
         torch.manual_seed(args.seed)
+        sizes = RnnConfig(cell=args.cell)
         self.smt = Modules(
-            RecurrentLanguageModel(**MEMORY, cell=args.cell, hidden=256, layers=2, heads=4).to(self.device),
-            build_teacher("projection", **MEMORY, width=128, layers=2, heads=4).to(self.device),
-            build_future("window", **MEMORY, width=64, layers=1, heads=4, futures=16).to(self.device),
+            RecurrentLanguageModel(VOCABULARY, sizes).to(self.device),
+            build_teacher(VOCABULARY, sizes, TeacherConfig()).to(self.device),
+            build_future(VOCABULARY, sizes, FutureConfig()).to(self.device),
         )
         total = args.smt_updates
         objective = SupervisedMemoryTraining(horizon=length, seed=args.seed)

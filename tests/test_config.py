@@ -1,31 +1,33 @@
 """The hydra recipes: they agree with the architectures of the same name, and fairseq-hydra-train runs them."""
 
 import json
+from argparse import Namespace
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from typing import get_type_hints
 
 import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there)
 import pytest
 from fairseq import options
 from fairseq.criterions.cross_entropy import CrossEntropyCriterionConfig
-from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.initialize import hydra_init
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import II, OmegaConf
 
 import fairseq_smt
+from fairseq_smt.core.configs import from_flags
 from tests.conftest import run
 
 fairseq_smt.register()
 from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.dmt import DmtCriterionConfig  # noqa: E402
-from fairseq_smt.criterions.objective import options_of, pair  # noqa: E402
 from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
+from fairseq_smt.flags import flags_of  # noqa: E402
 from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
 from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
@@ -201,27 +203,22 @@ def test_hydra_runs_smt_then_dmt(data, tmp_path):
     assert f"checkpoints: {tmp_path}/" in log and f"TensorBoard: {tmp_path}/" in log
 
 
-def test_a_flag_of_a_criterion_that_sets_nothing_is_refused():
-    """The criterions' own are checked where they are defined, hence by importing them."""
-
+def test_flags_and_an_objective_are_made_from_one_another():
     @dataclass
     class Objective:
-        chunk: int = 1
-        passes: int = 1
+        kind: str = field(default="a", metadata={"help": "which"})
+        passes: int = field(default=1, metadata={"help": "how often", "flag": "warm_passes"})
+        seed: int = 2
 
     @dataclass
-    class Config(FairseqDataclass):
-        chunk: int = 16
-        warm_passes: int = 1
+    class Config(flags_of(Objective, choices={"kind": ("a", "b")})):
+        seed: int = II("common.seed")
         max_update: int = 0
 
-    pairs = pair(Config, Objective, renamed={"warm_passes": "passes"}, own=["max_update"])
-    assert options_of(Config(chunk=3, warm_passes=2), pairs) == {"chunk": 3, "passes": 2}
-    for wrong in (
-        dict(renamed={"warm_passes": "passes"}),
-        dict(own=["max_update"]),
-        dict(renamed={"warm_passes": "steps"}, own=["max_update"]),
-        dict(renamed={"warm_passes": "passes"}, own=["max_update", "min_update"]),
-    ):
-        with pytest.raises(TypeError, match="no flag of Config, or none with a field of Objective"):
-            pair(Config, Objective, **wrong)
+    found = {f.name: (f.default, dict(f.metadata)) for f in fields(Config) if f.name != "_name"}
+    assert list(found) == ["kind", "warm_passes", "seed", "max_update"]
+    assert found["kind"] == ("a", {"help": "which"}) and found["warm_passes"] == (1, {"help": "how often"})
+    kinds = get_type_hints(Config)["kind"]
+    made = from_flags(Objective, Config(kind=kinds.b, warm_passes=3, seed=4))
+    assert made == Objective("b", 3, 4) and type(made.kind) is str
+    assert from_flags(Objective, Namespace(warm_passes=3)) == Objective(passes=3)  # of before there were other flags

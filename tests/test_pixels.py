@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
@@ -155,7 +156,7 @@ def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatc
 
 def test_generation_keeps_to_the_allowed_tokens():
     torch.manual_seed(0)
-    rnn = RecurrentLanguageModel(8, 2, 4, hidden=16)
+    rnn = RecurrentLanguageModel(8, RnnConfig(2, 4, cell_hidden=16))
     allowed = torch.tensor([0, 1, 0, 0, 1, 0, 0, 0]).bool()
     prompt = torch.zeros(3, 1, dtype=torch.long)
     for temperature in (0, 2.0):

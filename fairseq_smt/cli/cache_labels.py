@@ -11,7 +11,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 import fairseq_smt
 from fairseq_smt.cli.loading import choose_device, given, of_this_model, quieten, read
+from fairseq_smt.core.configs import TeacherConfig
 from fairseq_smt.core.fingerprints import unpack
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec
@@ -37,8 +38,7 @@ from fairseq_smt.errors import require, require_positive
 
 logger = logging.getLogger("fairseq_smt.cli.cache_labels")
 
-TEACHER_FLAGS = ("memory_head", "memory_tokens", "memory_width", "trunk_width", "trunk_layers", "trunk_heads")
-TEACHER_FLAGS += ("trunk_convolution", "register_layers", "teacher_window")
+TEACHER_FLAGS = ("memory_tokens", "memory_width", *(f.name for f in fields(TeacherConfig)))
 BLOCK_FLAGS = ("tokens_per_sample", "sample_break_mode", "add_bos_token", "shorten_method", "shorten_data_split_list")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fairseq_smt.cli.loading import Checkpoint, modules_of
 from fairseq_smt.core.batch import Batch
+from fairseq_smt.core.configs import from_flags
 from fairseq_smt.core.diagnostics import (
     PrincipalAxes,
     drift_by_horizon,
@@ -20,8 +21,7 @@ from fairseq_smt.core.diagnostics import (
 )
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.transitions import labels_of
-from fairseq_smt.criterions.objective import BITS, options_of
-from fairseq_smt.criterions.smt import FLAGS, SmtCriterionConfig
+from fairseq_smt.criterions.objective import BITS
 from fairseq_smt.errors import ConfigurationError, require
 
 logger = logging.getLogger("fairseq_smt.cli.diagnose")
@@ -76,8 +76,9 @@ def measure(checkpoint: Checkpoint, split: str, sequences: int, batch_size: int)
 def objective_of(checkpoint: Checkpoint) -> SupervisedMemoryTraining:
     """The SMT objective with the coefficients of the checkpoint's training, or the defaults after another criterion."""
     trained = checkpoint.cfg.criterion
-    defaults = SmtCriterionConfig(tokens_per_sample=checkpoint.length, max_update=0, seed=1)
-    return SupervisedMemoryTraining(**options_of(trained if trained._name == "smt" else defaults, FLAGS))
+    if trained._name == "smt":
+        return from_flags(SupervisedMemoryTraining, trained)
+    return SupervisedMemoryTraining(horizon=checkpoint.length)
 
 
 def gradients(checkpoint: Checkpoint, batches: list[Batch]) -> dict[str, Any]:

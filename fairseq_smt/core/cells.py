@@ -2,12 +2,13 @@
 
 A cell splits its work in two. `inputs(tokens)` computes everything about a token that does not depend on the memory,
 once for a whole block; `forward(memory, inputs)` is one step for any number of rows. Every cell returns an
-RMS-normalised memory and keeps a residual path from the memory it was given.
+RMS-normalised memory and keeps a residual path from the memory it was given. It takes what it uses of the sizes.
 """
 
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, gelu
 from fairseq_smt.core.memory import normalize_memory
@@ -16,9 +17,9 @@ from fairseq_smt.core.memory import normalize_memory
 class MLPCell(nn.Module):
     """One hidden layer over the flattened memory and the token: m' = RMS(m + W_o gelu(W_m m + W_x x))."""
 
-    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, hidden: int, **_: int):
+    def __init__(self, vocabulary: int, sizes: RnnConfig):
         super().__init__()
-        size = memory_tokens * memory_width
+        size, hidden = sizes.memory_tokens * sizes.memory_width, sizes.cell_hidden
         self.embedding = nn.Embedding(vocabulary, hidden)
         self.memory_in = nn.Linear(size, hidden)
         self.memory_out = nn.Linear(hidden, size)
@@ -37,11 +38,14 @@ class MLPCell(nn.Module):
 class TransformerCell(nn.Module):
     """Self-attention over the K memory tokens and the input token; the memory tokens of the output are m'."""
 
-    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, layers: int, heads: int, **_: int):
+    def __init__(self, vocabulary: int, sizes: RnnConfig):
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, memory_width)
-        self.slots = nn.Parameter(torch.randn(memory_tokens, memory_width) * 0.1)
-        self.blocks = nn.ModuleList(Block(memory_width, heads, causal=False, what="cell") for _ in range(layers))
+        width = sizes.memory_width
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.slots = nn.Parameter(torch.randn(sizes.memory_tokens, width) * 0.1)
+        self.blocks = nn.ModuleList(
+            Block(width, sizes.cell_heads, causal=False, what="cell") for _ in range(sizes.cell_layers)
+        )
 
     def inputs(self, tokens: Tensor) -> Tensor:
         """(...) token ids → (..., d)."""
@@ -62,9 +66,9 @@ class GRUCell(nn.Module):
     memory shrinks into the middle of tanh's range and the labels follow it (the paper's collapse).
     """
 
-    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, hidden: int, **_: int):
+    def __init__(self, vocabulary: int, sizes: RnnConfig):
         super().__init__()
-        size = memory_tokens * memory_width
+        size, hidden = sizes.memory_tokens * sizes.memory_width, sizes.cell_hidden
         self.embedding = nn.Embedding(vocabulary, hidden)
         self.token_in = nn.Linear(hidden, 3 * size)
         self.memory_in = nn.Linear(size, 3 * size)
@@ -86,14 +90,13 @@ class GRUCell(nn.Module):
 CELLS = {"mlp": MLPCell, "transformer": TransformerCell, "gru": GRUCell}
 
 
-def build_cell(
-    name: str, vocabulary: int, memory_tokens: int, memory_width: int, *, hidden: int, layers: int, heads: int
-) -> nn.Module:
-    """The cell called `name`; arguments that a cell does not use are ignored.
+def build_cell(vocabulary: int, sizes: RnnConfig) -> nn.Module:
+    """The cell called `sizes.cell`.
 
     Raises:
         ConfigurationError: for an unknown name or a size that cannot work.
     """
-    require(name in CELLS, f"--cell {name} is unknown; choose one of {', '.join(CELLS)}.")
-    require_positive(memory_tokens=memory_tokens, memory_width=memory_width, cell_hidden=hidden, cell_layers=layers)
-    return CELLS[name](vocabulary, memory_tokens, memory_width, hidden=hidden, layers=layers, heads=heads)
+    require(sizes.cell in CELLS, f"--cell {sizes.cell} is unknown; choose one of {', '.join(CELLS)}.")
+    positive = ("memory_tokens", "memory_width", "cell_hidden", "cell_layers")
+    require_positive(**{name: getattr(sizes, name) for name in positive})
+    return CELLS[sizes.cell](vocabulary, sizes)

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.configs import FutureConfig, RnnConfig
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, gelu, rotary_table
 from fairseq_smt.core.random import draw_positions, take
@@ -18,26 +19,18 @@ from fairseq_smt.core.random import draw_positions, take
 class WindowPredictor(nn.Module):
     """Causal Transformer over [m_t; x_{t+1}, …]: y_t from the last memory token, y_{t+j} from x_{t+j} (the paper's D).
 
-    Args:
-        futures: targets per window, y_t..y_{t+futures-1}; 0 for all targets to the block's end.
+    It predicts y_t..y_{t+futures-1}, or all targets to the block's end where `futures` is 0.
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        memory_width: int,
-        *,
-        width: int,
-        layers: int,
-        heads: int,
-        futures: int,
-    ):
+    def __init__(self, vocabulary: int, rnn: RnnConfig, sizes: FutureConfig):
         super().__init__()
-        require(futures >= 0, f"--futures must not be negative, got {futures}.")
-        self.futures = futures
-        self.memory_in = nn.Linear(memory_width, width)
+        self.futures, width = sizes.futures, sizes.future_width
+        require(self.futures >= 0, f"--futures must not be negative, got {self.futures}.")
+        self.memory_in = nn.Linear(rnn.memory_width, width)
         self.embedding = nn.Embedding(vocabulary, width)
-        self.blocks = nn.ModuleList(Block(width, heads, causal=True, what="future") for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(width, sizes.future_heads, causal=True, what="future") for _ in range(sizes.future_layers)
+        )
         self.norm = nn.RMSNorm(width)
         self.out = nn.Linear(width, vocabulary)
 
@@ -87,22 +80,20 @@ class FarPredictor(nn.Module):
     """Gated MLP over m_t, the inputs x_{s-7}..x_s that lie after t, s and s - t, for any s ≥ t with a target.
 
     It costs nothing for targets hundreds of positions away, but does not see the inputs between t and s - 8: it suits
-    tasks whose answer the memory and the last inputs decide.
-
-    Args:
-        futures: how many s are drawn per position t.
+    tasks whose answer the memory and the last inputs decide. `futures` targets s are drawn per position t.
     """
 
     WINDOW = 8
     OCTAVES = 6
     PERIODS = 7
 
-    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, *, width: int, futures: int):
+    def __init__(self, vocabulary: int, rnn: RnnConfig, sizes: FutureConfig):
         super().__init__()
-        require(futures > 0, f"--futures must be positive with --future far, got {futures}.")
-        self.futures = futures
+        self.futures, width = sizes.futures, sizes.future_width
+        require(self.futures > 0, f"--futures must be positive with --future far, got {self.futures}.")
         self.embedding = nn.Embedding(vocabulary, width)
-        features = memory_tokens * memory_width + self.WINDOW * width + 2 * self.OCTAVES + 4 * self.PERIODS
+        memory = rnn.memory_tokens * rnn.memory_width
+        features = memory + self.WINDOW * width + 2 * self.OCTAVES + 4 * self.PERIODS
         self.gate = nn.Linear(features, 4 * width)
         self.value = nn.Linear(features, 4 * width)
         self.out = nn.Linear(4 * width, vocabulary)
@@ -142,24 +133,15 @@ class FarPredictor(nn.Module):
         return gelu(self.gate(features)) * self.value(features)
 
 
-def build_future(
-    name: str,
-    vocabulary: int,
-    memory_tokens: int,
-    memory_width: int,
-    *,
-    width: int,
-    layers: int,
-    heads: int,
-    futures: int,
-) -> nn.Module:
-    """The future predictor called `name`, `window` or `far`.
+FUTURES = {"window": WindowPredictor, "far": FarPredictor}
+
+
+def build_future(vocabulary: int, rnn: RnnConfig, sizes: FutureConfig) -> nn.Module:
+    """The future predictor called `sizes.future`, of memories whose K and d `rnn` says.
 
     Raises:
         ConfigurationError: for an unknown name or a size that cannot work.
     """
-    require(name in ("window", "far"), f"--future {name} is unknown; choose one of window, far.")
-    require_positive(future_width=width, future_layers=layers)
-    if name == "far":
-        return FarPredictor(vocabulary, memory_tokens, memory_width, width=width, futures=futures)
-    return WindowPredictor(vocabulary, memory_width, width=width, layers=layers, heads=heads, futures=futures)
+    require(sizes.future in FUTURES, f"--future {sizes.future} is unknown; choose one of {', '.join(FUTURES)}.")
+    require_positive(future_width=sizes.future_width, future_layers=sizes.future_layers)
+    return FUTURES[sizes.future](vocabulary, rnn, sizes)

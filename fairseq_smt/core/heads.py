@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.scan import gated_scan
@@ -11,10 +12,10 @@ from fairseq_smt.core.scan import gated_scan
 class ProjectionHead(nn.Module):
     """m_t = RMS(W h_t), a matrix of K·d rows: the cheapest head."""
 
-    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, **_: int):
+    def __init__(self, rnn: RnnConfig, teacher: TeacherConfig):
         super().__init__()
-        self.shape = (memory_tokens, memory_width)
-        self.projection = nn.Linear(trunk_width, memory_tokens * memory_width)
+        self.shape = (rnn.memory_tokens, rnn.memory_width)
+        self.projection = nn.Linear(teacher.trunk_width, rnn.memory_tokens * rnn.memory_width)
 
     def forward(self, trunk: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) → labels (B, T, K, d), hidden states (B, T, D)."""
@@ -29,15 +30,15 @@ class RegistersHead(nn.Module):
     memory token by a projection that all registers share.
     """
 
-    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, *, layers: int, register_layers: int):
+    def __init__(self, rnn: RnnConfig, teacher: TeacherConfig):
         super().__init__()
+        self.layers, layers = teacher.register_layers, teacher.trunk_layers
         require(
-            1 <= register_layers <= layers,
-            f"--register-layers {register_layers} does not fit: it must be 1 to --trunk-layers {layers}.",
+            1 <= self.layers <= layers,
+            f"--register-layers {self.layers} does not fit: it must be 1 to --trunk-layers {layers}.",
         )
-        self.layers = register_layers
-        self.registers = nn.Parameter(torch.randn(memory_tokens, trunk_width) * 0.1)
-        self.projection = nn.Linear(trunk_width, memory_width)
+        self.registers = nn.Parameter(torch.randn(rnn.memory_tokens, teacher.trunk_width) * 0.1)
+        self.projection = nn.Linear(teacher.trunk_width, rnn.memory_width)
 
     def forward(self, trunk: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) → labels (B, T, K, d), hidden states (B, T, D)."""
@@ -52,12 +53,12 @@ class ScanHead(nn.Module):
     that a cell can follow by leaving it alone. The gates begin nearly closed.
     """
 
-    def __init__(self, trunk_width: int, memory_tokens: int, memory_width: int, **_: int):
+    def __init__(self, rnn: RnnConfig, teacher: TeacherConfig):
         super().__init__()
-        self.shape = (memory_tokens, memory_width)
-        size = memory_tokens * memory_width
-        self.gate = nn.Linear(trunk_width, size)
-        self.content = nn.Linear(trunk_width, size)
+        self.shape = (rnn.memory_tokens, rnn.memory_width)
+        size = rnn.memory_tokens * rnn.memory_width
+        self.gate = nn.Linear(teacher.trunk_width, size)
+        self.content = nn.Linear(teacher.trunk_width, size)
         self.start = nn.Parameter(torch.randn(size))
         nn.init.constant_(self.gate.bias, -2.0)
 

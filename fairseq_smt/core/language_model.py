@@ -1,6 +1,7 @@
 """The recurrent language model: m_∅, cell and readout. It needs no teacher, and no fairseq."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,11 +10,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fairseq_smt.core.cells import build_cell
+from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import ConfigurationError, require
 from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.memory import InitialMemory
 from fairseq_smt.core.readout import Readout
 from fairseq_smt.core.rollout import sequential
+
+NAMES_BEFORE = {"hidden": "cell_hidden", "layers": "cell_layers", "heads": "cell_heads"}
+"""What the first exported files call some sizes."""
 
 
 class RecurrentLanguageModel(nn.Module):
@@ -21,40 +26,18 @@ class RecurrentLanguageModel(nn.Module):
 
     Args:
         vocabulary: V.
-        memory_tokens, memory_width: K and d.
-        cell: a name in `CELLS`.
-        hidden, layers, heads: the cell's sizes, as far as it uses them.
-        readout_hidden: width of the readout's hidden layer, 0 for a linear readout.
+        sizes: of the memory, the cell and the readout; the defaults unless given.
 
     Raises:
         ConfigurationError: for sizes that cannot work.
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        memory_tokens: int = 4,
-        memory_width: int = 64,
-        cell: str = "mlp",
-        hidden: int = 256,
-        layers: int = 2,
-        heads: int = 4,
-        readout_hidden: int = 0,
-    ):
+    def __init__(self, vocabulary: int, sizes: RnnConfig | None = None):
         super().__init__()
-        self.config = dict(
-            vocabulary=vocabulary,
-            memory_tokens=memory_tokens,
-            memory_width=memory_width,
-            cell=cell,
-            hidden=hidden,
-            layers=layers,
-            heads=heads,
-            readout_hidden=readout_hidden,
-        )
-        self.cell = build_cell(cell, vocabulary, memory_tokens, memory_width, hidden=hidden, layers=layers, heads=heads)
-        self.initial = InitialMemory(memory_tokens, memory_width)
-        self.readout = Readout(vocabulary, memory_tokens, memory_width, readout_hidden)
+        self.vocabulary, self.sizes = vocabulary, sizes or RnnConfig()
+        self.cell = build_cell(vocabulary, self.sizes)
+        self.initial = InitialMemory(self.sizes.memory_tokens, self.sizes.memory_width)
+        self.readout = Readout(vocabulary, self.sizes)
 
     def unroll(self, tokens: Tensor, memory: Tensor | None = None) -> Tensor:
         """The RNN's own memories after each token: (B, T) → (B, T, K, d), from `memory` (B, K, d) or from m_∅."""
@@ -133,9 +116,10 @@ class RecurrentLanguageModel(nn.Module):
         return torch.stack(output, dim=1) if output else prompt[:, :0]
 
     def save(self, path: str | Path) -> None:
-        """Write weights and configuration to one safetensors file."""
+        """Write weights and sizes to one safetensors file."""
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, str(path), metadata={"recurrent_language_model": json.dumps(self.config)})
+        sizes = {"vocabulary": self.vocabulary} | asdict(self.sizes)
+        save_file(state, str(path), metadata={"recurrent_language_model": json.dumps(sizes)})
 
     @classmethod
     def load(cls, path: str | Path) -> "RecurrentLanguageModel":
@@ -146,8 +130,9 @@ class RecurrentLanguageModel(nn.Module):
         """
         try:
             with safe_open(str(path), framework="pt") as file:
-                config = json.loads((file.metadata() or {})["recurrent_language_model"])
-            model = cls(**config)
+                sizes = json.loads((file.metadata() or {})["recurrent_language_model"])
+            sizes = {NAMES_BEFORE.get(name, name): value for name, value in sizes.items()}
+            model = cls(sizes.pop("vocabulary"), RnnConfig(**sizes))
             model.load_state_dict(load_file(str(path)))
         except FileNotFoundError:
             raise ConfigurationError(f"{path} does not exist.") from None

@@ -2,21 +2,19 @@
 
 from torch import Tensor, nn
 
+from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import require
 from fairseq_smt.core.layers import gelu
 
 
 class Readout(nn.Module):
-    """Logits from a memory: linear over the flattened memory, or with one hidden layer.
+    """Logits from a memory: linear over the flattened memory, or with one hidden layer."""
 
-    Args:
-        hidden: width of the hidden layer; 0 for a linear readout.
-    """
-
-    def __init__(self, vocabulary: int, memory_tokens: int, memory_width: int, hidden: int = 0):
+    def __init__(self, vocabulary: int, sizes: RnnConfig):
         super().__init__()
+        hidden = sizes.readout_hidden
         require(hidden >= 0, f"--readout-hidden must not be negative, got {hidden}.")
-        size = memory_tokens * memory_width
+        size = sizes.memory_tokens * sizes.memory_width
         self.hidden = nn.Linear(size, hidden) if hidden else None
         self.out = nn.Linear(hidden or size, vocabulary)
 

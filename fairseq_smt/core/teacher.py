@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.heads import CAUSAL_HEADS
 from fairseq_smt.core.layers import Block, rotary_table
@@ -24,13 +25,14 @@ from fairseq_smt.core.window import WindowTeacher
 class Trunk(nn.Module):
     """Causal Transformer with rotary positions and a short convolution in every layer: (B, T) → (B, T, D)."""
 
-    def __init__(self, vocabulary: int, width: int, layers: int, heads: int, convolution: int = 4):
+    def __init__(self, vocabulary: int, sizes: TeacherConfig):
         super().__init__()
+        width, layers, convolution = sizes.trunk_width, sizes.trunk_layers, sizes.trunk_convolution
         require_positive(trunk_layers=layers, trunk_width=width)
         require(convolution >= 0, f"--trunk-convolution must not be negative, got {convolution}.")
         self.embedding = nn.Embedding(vocabulary, width)
         self.blocks = nn.ModuleList(
-            Block(width, heads, causal=True, convolution=convolution, what="trunk") for _ in range(layers)
+            Block(width, sizes.trunk_heads, causal=True, convolution=convolution, what="trunk") for _ in range(layers)
         )
         self.norm = nn.RMSNorm(width)
 
@@ -57,25 +59,11 @@ class CausalTeacher(nn.Module):
 
     every_position = True
 
-    def __init__(
-        self,
-        vocabulary: int,
-        memory_tokens: int,
-        memory_width: int,
-        *,
-        head: str,
-        width: int,
-        layers: int,
-        heads: int,
-        convolution: int,
-        register_layers: int,
-    ):
+    def __init__(self, vocabulary: int, rnn: RnnConfig, sizes: TeacherConfig):
         super().__init__()
-        self.trunk = Trunk(vocabulary, width, layers, heads, convolution)
-        self.head = CAUSAL_HEADS[head](
-            width, memory_tokens, memory_width, layers=layers, register_layers=register_layers
-        )
-        self.language_model_head = nn.Linear(width, vocabulary)
+        self.trunk = Trunk(vocabulary, sizes)
+        self.head = CAUSAL_HEADS[sizes.memory_head](rnn, sizes)
+        self.language_model_head = nn.Linear(sizes.trunk_width, vocabulary)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Label every position of (B, T) tokens.
@@ -97,46 +85,22 @@ class CausalTeacher(nn.Module):
         return take(self.labels(tokens), positions)
 
 
-def build_teacher(
-    head: str,
-    vocabulary: int,
-    memory_tokens: int,
-    memory_width: int,
-    *,
-    width: int,
-    layers: int,
-    heads: int,
-    convolution: int = 4,
-    register_layers: int = 1,
-    window: int = 128,
-) -> CausalTeacher | WindowTeacher:
-    """The teacher with the memory head called `head`.
+def build_teacher(vocabulary: int, rnn: RnnConfig, sizes: TeacherConfig) -> CausalTeacher | WindowTeacher:
+    """The teacher with the memory head called `sizes.memory_head`.
 
     Args:
         vocabulary: V.
-        memory_tokens, memory_width: K and d of the labels.
-        width, layers, heads: sizes of the trunk, or of the window encoder.
-        convolution: taps of the trunk's convolution, 0 for none.
-        register_layers: layers that the registers join.
-        window: tokens that one label of the `window` head sees.
+        rnn: says K and d of the labels.
+        sizes: of the teacher.
 
     Raises:
         ConfigurationError: for an unknown head or a size that cannot work.
     """
-    require(head in HEADS, f"--memory-head {head} is unknown; choose one of {', '.join(HEADS)}.")
-    require_positive(memory_tokens=memory_tokens, memory_width=memory_width)
-    sizes = dict(width=width, layers=layers, heads=heads)
-    if head == "window":
-        return WindowTeacher(vocabulary, memory_tokens, memory_width, window=window, **sizes)
-    return CausalTeacher(
-        vocabulary,
-        memory_tokens,
-        memory_width,
-        head=head,
-        convolution=convolution,
-        register_layers=register_layers,
-        **sizes,
-    )
+    head = sizes.memory_head
+    known = head in CAUSAL_HEADS or head == "window"
+    require(known, f"--memory-head {head} is unknown; choose one of {', '.join(HEADS)}.")
+    require_positive(memory_tokens=rnn.memory_tokens, memory_width=rnn.memory_width)
+    return (WindowTeacher if head == "window" else CausalTeacher)(vocabulary, rnn, sizes)
 
 
 def fingerprint(teacher: nn.Module | Mapping[str, Tensor]) -> int:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require_positive
 from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.memory import normalize_memory
@@ -17,33 +18,20 @@ class WindowTeacher(nn.Module):
 
     The window ends at t, and attention knows distances only (rotary positions), so that a label does not depend on
     where the block begins. What lies before the block's first token, and padding on either side, is not attended to.
-
-    Args:
-        window: tokens that one label sees.
-        width, layers, heads: sizes of the encoder.
     """
 
     every_position = False
 
-    def __init__(
-        self,
-        vocabulary: int,
-        memory_tokens: int,
-        memory_width: int,
-        *,
-        window: int,
-        width: int,
-        layers: int,
-        heads: int,
-    ):
+    def __init__(self, vocabulary: int, rnn: RnnConfig, sizes: TeacherConfig):
         super().__init__()
-        require_positive(teacher_window=window, trunk_layers=layers, trunk_width=width)
-        self.window = window
+        width, layers = sizes.trunk_width, sizes.trunk_layers
+        require_positive(teacher_window=sizes.teacher_window, trunk_layers=layers, trunk_width=width)
+        self.window = sizes.teacher_window
         self.embedding = nn.Embedding(vocabulary, width)
-        self.registers = nn.Parameter(torch.randn(memory_tokens, width) * 0.1)
-        self.blocks = nn.ModuleList(Block(width, heads, causal=False, what="trunk") for _ in range(layers))
+        self.registers = nn.Parameter(torch.randn(rnn.memory_tokens, width) * 0.1)
+        self.blocks = nn.ModuleList(Block(width, sizes.trunk_heads, causal=False, what="trunk") for _ in range(layers))
         self.norm = nn.RMSNorm(width)
-        self.out = nn.Linear(width, memory_width)
+        self.out = nn.Linear(width, rnn.memory_width)
 
     def at(self, tokens: Tensor, positions: Tensor, real: Tensor | None = None) -> Tensor:
         """One label per position.

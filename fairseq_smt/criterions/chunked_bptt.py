@@ -1,39 +1,23 @@
 """Criterion `chunked_bptt`: truncated backpropagation through time with all chunks of a block side by side."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fairseq.criterions import register_criterion
-from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
+from fairseq_smt.core.configs import from_flags
 from fairseq_smt.core.objectives import ChunkedBackpropagation
-from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of, pair
+from fairseq_smt.criterions.objective import ObjectiveCriterion
 from fairseq_smt.errors import require
+from fairseq_smt.flags import flags_of
 
 
 @dataclass
-class ChunkedBpttCriterionConfig(FairseqDataclass):
+class ChunkedBpttCriterionConfig(flags_of(ChunkedBackpropagation)):
     """Chunks of the objective."""
 
-    chunk: int = field(
-        default=16,
-        metadata={
-            "help": "positions per chunk, through which the gradient goes; --tokens-per-sample or more: the whole block"
-        },
-    )
-    warm_passes: int = field(
-        default=1,
-        metadata={"help": "passes without gradient that give the chunks their first memories; 0: the initial memory"},
-    )
     tokens_per_sample: int = II("task.tokens_per_sample")
     seed: int = II("common.seed")
-
-
-FLAGS = pair(
-    ChunkedBpttCriterionConfig,
-    ChunkedBackpropagation,
-    renamed={"warm_passes": "passes", "tokens_per_sample": "horizon"},
-)
 
 
 @register_criterion("chunked_bptt", dataclass=ChunkedBpttCriterionConfig)
@@ -44,7 +28,7 @@ class ChunkedBpttCriterion(ObjectiveCriterion):
 
     def __init__(self, cfg: ChunkedBpttCriterionConfig, task):
         super().__init__(task)
-        self.objective = ChunkedBackpropagation(**options_of(cfg, FLAGS))
+        self.objective = from_flags(ChunkedBackpropagation, cfg)
 
     def check(self, model) -> None:
         require(

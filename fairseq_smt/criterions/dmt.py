@@ -1,61 +1,31 @@
 """Criterion `dmt`: DAgger Memory Training, the RNN on its own memories pulled back onto a frozen teacher's."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fairseq.criterions import register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from fairseq_smt.core.configs import from_flags
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, DaggerMemoryTraining
 from fairseq_smt.core.schedules import AdaptiveChunk
-from fairseq_smt.criterions.objective import ObjectiveCriterion, options_of, pair
+from fairseq_smt.criterions.objective import ObjectiveCriterion
 from fairseq_smt.errors import require
+from fairseq_smt.flags import flags_of
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class DmtCriterionConfig(FairseqDataclass):
-    """Coefficients and rollout of the objective; the defaults are the recipe for text."""
+CHOICES = {"rollout": ROLLOUTS, "chunk_lengths": CHUNK_LENGTHS}
 
-    drift_weight: float = field(
-        default=1.0, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
-    )
-    readout_weight: float = field(
-        default=1.0, metadata={"help": "coefficient of the readout's loss on the RNN's memories"}
-    )
-    rollout: ChoiceEnum(list(ROLLOUTS)) = field(
-        default="chunked",
-        metadata={
-            "help": "how the RNN runs on its own memories: in chunks from the labels, over the whole block, in chunks "
-            "from its own memories of earlier passes, or by sweeps over all positions"
-        },
-    )
-    chunk: int = field(default=16, metadata={"help": "positions per chunk; sweeps with --rollout jacobi"})
-    chunk_lengths: ChoiceEnum(list(CHUNK_LENGTHS)) = field(
-        default="fixed",
-        metadata={
-            "help": "--chunk for every update, drawn from 1 to the length of a block, or grown from --chunk while the "
-            "RNN stays near the labels"
-        },
-    )
-    warm_passes: int = field(default=1, metadata={"help": "passes without gradient of --rollout warm"})
-    drift_backprop: int = field(
-        default=16, metadata={"help": "positions through which the drift's gradient goes; 1: one call of the cell"}
-    )
-    ce_backprop: int = field(
-        default=16,
-        metadata={"help": "positions through which the readout's gradient goes; 0: it trains the readout alone"},
-    )
+
+@dataclass
+class DmtCriterionConfig(flags_of(DaggerMemoryTraining, choices=CHOICES)):
+    """Coefficients and rollout of the objective."""
+
     tokens_per_sample: int = II("task.tokens_per_sample")
     seed: int = II("common.seed")
-
-
-FLAGS = pair(
-    DmtCriterionConfig, DaggerMemoryTraining, renamed={"warm_passes": "passes", "tokens_per_sample": "horizon"}
-)
 
 
 @register_criterion("dmt", dataclass=DmtCriterionConfig)
@@ -64,7 +34,7 @@ class DmtCriterion(ObjectiveCriterion):
 
     def __init__(self, cfg: DmtCriterionConfig, task):
         super().__init__(task)
-        self.objective = DaggerMemoryTraining(**options_of(cfg, FLAGS))
+        self.objective = from_flags(DaggerMemoryTraining, cfg)
         self._warn_of_unused(cfg)
         self.adaptive = None
         if str(cfg.chunk_lengths) == "adaptive":

@@ -1,10 +1,7 @@
 """What the criterions with an objective share: one call of the model, its measures as sums and counts, metrics."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,35 +17,6 @@ BITS = 1 / math.log(2)
 """Factor from nats to bits; every *_nll is logged in bits, like fairseq's own losses."""
 
 
-def pair(
-    config: type, objective: type, *, renamed: Mapping[str, str] = MappingProxyType({}), own: Sequence[str] = ()
-) -> dict[str, str]:
-    """Flag → field: which field of an objective each field of a criterion's config sets.
-
-    Args:
-        renamed: flags whose field has another name.
-        own: flags that the criterion reads itself.
-
-    Raises:
-        TypeError: for a flag that would do nothing, or a name that is no flag.
-    """
-    flags = [f.name for f in fields(config) if not f.name.startswith("_")]
-    pairs = {name: renamed.get(name, name) for name in flags if name not in own}
-    lost = [name for name, target in pairs.items() if target not in {f.name for f in fields(objective)}]
-    lost += [name for name in (*renamed, *own) if name not in flags]
-    if lost:
-        raise TypeError(
-            f"{', '.join(lost)}: no flag of {config.__name__}, or none with a field of {objective.__name__}"
-        )
-    return pairs
-
-
-def options_of(cfg: Any, pairs: dict[str, str]) -> dict[str, Any]:
-    """Keyword arguments of an objective, choices as plain strings; without flags that an earlier config lacks."""
-    found = {target: getattr(cfg, name) for name, target in pairs.items() if hasattr(cfg, name)}
-    return {name: str(value) if isinstance(value, str) else value for name, value in found.items()}
-
-
 def check_labels(model, cache: LabelCache) -> None:
     """Compare a model with the label cache that it is to be trained on.
 
@@ -57,12 +25,11 @@ def check_labels(model, cache: LabelCache) -> None:
     Raises:
         ConfigurationError: for other sizes, another teacher, or a teacher that would be trained.
     """
-    config = model.rnn.config
     for name in ("memory_tokens", "memory_width"):
-        flag, cached = f"--{name.replace('_', '-')}", getattr(cache, name)
+        flag, cached, own = f"--{name.replace('_', '-')}", getattr(cache, name), getattr(model.rnn.sizes, name)
         require(
-            config[name] == cached,
-            f"the labels in {cache.folder} have {flag} {cached}, the model has {config[name]}: give {flag} {cached}.",
+            own == cached,
+            f"the labels in {cache.folder} have {flag} {cached}, the model has {own}: give {flag} {cached}.",
         )
     require(
         model.teacher is None or not any(p.requires_grad for p in model.teacher.parameters()),

@@ -4,45 +4,21 @@ import argparse
 from dataclasses import dataclass, field
 
 from fairseq.criterions import register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from omegaconf import II
 
+from fairseq_smt.core.configs import from_flags
 from fairseq_smt.core.objectives import DETACH, SupervisedMemoryTraining
 from fairseq_smt.core.schedules import Ramp, Span, WaitingRamp
-from fairseq_smt.criterions.objective import BITS, ObjectiveCriterion, options_of, pair
+from fairseq_smt.criterions.objective import BITS, ObjectiveCriterion
 from fairseq_smt.errors import require
+from fairseq_smt.flags import flags_of
 
 
 @dataclass
-class SmtCriterionConfig(FairseqDataclass):
-    """Coefficients, draws and ramp of the objective; the defaults are the recipe for text."""
+class SmtCriterionConfig(flags_of(SupervisedMemoryTraining, choices={"dynamics_detach": DETACH})):
+    """Coefficients and draws of the objective, and the ramp."""
 
-    future_weight: float = field(default=0.5, metadata={"help": "coefficient of the future predictor's loss"})
-    readout_weight: float = field(default=0.5, metadata={"help": "coefficient of the readout's loss on labels"})
-    trunk_weight: float = field(default=1.0, metadata={"help": "coefficient of the trunk's own next-token loss"})
-    dynamics_weight: float = field(
-        default=0.1, metadata={"help": "coefficient of the parallel transition loss MSE(f(m_t, x_t+1), m_t+1)"}
-    )
-    pursuit_weight: float = field(
-        default=0.0,
-        metadata={
-            "help": "coefficient of the asymmetric transition loss: detached label, mean plus worst 1/32 of positions"
-        },
-    )
-    uniformity_weight: float = field(default=0.001, metadata={"help": "coefficient of the uniformity loss"})
-    future_positions: int = field(default=4, metadata={"help": "positions per block whose future is predicted"})
-    readout_positions: int = field(default=16, metadata={"help": "positions per block at which the readout is trained"})
-    dynamics_positions: int = field(default=32, metadata={"help": "transitions per block; 0: every one"})
-    label_pairs: int = field(
-        default=4, metadata={"help": "transitions per block that are labelled with --memory-head window"}
-    )
-    uniformity_tokens: int = field(
-        default=512, metadata={"help": "memory tokens in the uniformity loss, at most those of a batch"}
-    )
-    dynamics_detach: ChoiceEnum(list(DETACH)) = field(
-        default="none", metadata={"help": "side of the symmetric transition loss that gets no gradient"}
-    )
     dynamics_ramp_updates: int = field(
         default=-1,
         metadata={
@@ -60,20 +36,9 @@ class SmtCriterionConfig(FairseqDataclass):
     dynamics_wait_patience: int = field(
         default=10, metadata={"help": "updates in a row below --dynamics-wait-below that start the ramp"}
     )
-    diagnostics_interval: int = field(
-        default=10, metadata={"help": "updates between measurements of effective rank and shuffled memories"}
-    )
     tokens_per_sample: int = II("task.tokens_per_sample")
     max_update: int = II("optimization.max_update")
     seed: int = II("common.seed")
-
-
-FLAGS = pair(
-    SmtCriterionConfig,
-    SupervisedMemoryTraining,
-    renamed={"dynamics_detach": "detach", "tokens_per_sample": "horizon"},
-    own=("dynamics_ramp_updates", "dynamics_wait_below", "dynamics_wait_patience", "max_update"),
-)
 
 
 @register_criterion("smt", dataclass=SmtCriterionConfig)
@@ -82,7 +47,7 @@ class SmtCriterion(ObjectiveCriterion):
 
     def __init__(self, cfg: SmtCriterionConfig, task):
         super().__init__(task)
-        self.objective = SupervisedMemoryTraining(**options_of(cfg, FLAGS))
+        self.objective = from_flags(SupervisedMemoryTraining, cfg)
         span = Span(cfg.dynamics_ramp_updates, cfg.max_update, "--dynamics-ramp-updates")
         self.ramp = WaitingRamp(Ramp(span), cfg.dynamics_wait_below, cfg.dynamics_wait_patience)
         task.schedules |= {"dynamics_ramp_updates": span, "dynamics_wait": self.ramp}

@@ -4,64 +4,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel, register_model
 
 from fairseq_smt.compat.checkpoints import the_checkpoint
 from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig, from_flags
 from fairseq_smt.core.fingerprints import mark, mixed, pack, unpack
-from fairseq_smt.core.future import build_future
+from fairseq_smt.core.future import FUTURES, build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
 from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.flags import flags_of
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
 from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
 
+CHOICES = {"cell": CELLS, "memory_head": [*HEADS, "none"], "future": FUTURES}
+
 
 @dataclass
-class SmtLanguageModelConfig(FairseqDataclass):
-    """Sizes of the RNN, the teacher and the future predictor; the defaults are those of `smt_lm_small`."""
+class SmtLanguageModelConfig(flags_of(RnnConfig, TeacherConfig, FutureConfig, choices=CHOICES)):
+    """Sizes of the RNN, the teacher and the future predictor, and how the model is used."""
 
-    memory_tokens: int = field(default=4, metadata={"help": "K, memory tokens"})
-    memory_width: int = field(default=64, metadata={"help": "d, width of a memory token; the memory holds K·d numbers"})
-    cell: ChoiceEnum(list(CELLS)) = field(default="mlp", metadata={"help": "the RNN's update f(m, x)"})
-    cell_hidden: int = field(
-        default=256, metadata={"help": "hidden width of the mlp cell, width of the gru cell's embedding"}
-    )
-    cell_layers: int = field(default=2, metadata={"help": "layers of the transformer cell"})
-    cell_heads: int = field(default=4, metadata={"help": "attention heads of the transformer cell"})
-    readout_hidden: int = field(default=0, metadata={"help": "hidden width of the readout g(m); 0: linear"})
-    memory_head: ChoiceEnum([*HEADS, "none"]) = field(
-        default="projection",
-        metadata={
-            "help": "how the teacher makes memories: by a projection of its trunk's states; by registers that join the "
-            "trunk's last layers; by a gated scan over its trunk's states, which leaves alone what it does not write; "
-            "by an encoder over one window per memory (the paper's); none: the RNN alone"
-        },
-    )
-    trunk_width: int = field(default=128, metadata={"help": "D, width of the teacher's trunk or window encoder"})
-    trunk_layers: int = field(default=2, metadata={"help": "layers of the trunk or window encoder"})
-    trunk_heads: int = field(default=4, metadata={"help": "attention heads of the trunk or window encoder"})
-    trunk_convolution: int = field(
-        default=4, metadata={"help": "taps of the causal convolution in every layer of the trunk; 0: none"}
-    )
-    register_layers: int = field(
-        default=1, metadata={"help": "last layers of the trunk that the registers join, with --memory-head registers"}
-    )
-    teacher_window: int = field(
-        default=128, metadata={"help": "tokens that one memory is made from, with --memory-head window"}
-    )
-    future: ChoiceEnum(["window", "far"]) = field(
-        default="window", metadata={"help": "future predictor: the targets right after t, or drawn from all after t"}
-    )
-    futures: int = field(
-        default=16,
-        metadata={"help": "targets predicted per memory; 0 with --future window: all to the end of the block"},
-    )
-    future_width: int = field(default=64, metadata={"help": "width of the future predictor"})
-    future_layers: int = field(default=1, metadata={"help": "layers of the window predictor"})
-    future_heads: int = field(default=4, metadata={"help": "attention heads of the window predictor"})
     train_part: ChoiceEnum(["all", "rnn", "readout"]) = field(
         default="all",
         metadata={"help": "what is trained; the rest is frozen", "argparse_alias": "--train"},
@@ -89,40 +54,12 @@ class SmtLanguageModel(BaseFairseqModel):
         self.num_updates = 0
         self.has_objective = False
         self.supported_targets = {"future"}
-        rnn = RecurrentLanguageModel(
-            vocabulary,
-            cfg.memory_tokens,
-            cfg.memory_width,
-            str(cfg.cell),
-            cfg.cell_hidden,
-            cfg.cell_layers,
-            cfg.cell_heads,
-            cfg.readout_hidden,
-        )
+        sizes = from_flags(RnnConfig, cfg)
+        rnn = RecurrentLanguageModel(vocabulary, sizes)
         self.teacher = self.future = None
         if cfg.memory_head != "none":
-            self.teacher = build_teacher(
-                str(cfg.memory_head),
-                vocabulary,
-                cfg.memory_tokens,
-                cfg.memory_width,
-                width=cfg.trunk_width,
-                layers=cfg.trunk_layers,
-                heads=cfg.trunk_heads,
-                convolution=cfg.trunk_convolution,
-                register_layers=cfg.register_layers,
-                window=cfg.teacher_window,
-            )
-            self.future = build_future(
-                str(cfg.future),
-                vocabulary,
-                cfg.memory_tokens,
-                cfg.memory_width,
-                width=cfg.future_width,
-                layers=cfg.future_layers,
-                heads=cfg.future_heads,
-                futures=cfg.futures,
-            )
+            self.teacher = build_teacher(vocabulary, sizes, from_flags(TeacherConfig, cfg))
+            self.future = build_future(vocabulary, sizes, from_flags(FutureConfig, cfg))
         require(
             cfg.score_with == "rnn" or self.teacher is not None,
             "--score-with teacher needs a teacher: remove --memory-head none.",

@@ -1,29 +1,32 @@
 """Cells, the sequential rollout and the recurrent language model."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from fairseq_smt.core.cells import CELLS, build_cell
+from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.language_model import RecurrentLanguageModel, choose
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.rollout import sequential
 
 V, K, D = 11, 3, 8
-SIZES = dict(hidden=16, layers=2, heads=2)
+SIZES = dict(cell_hidden=16, cell_layers=2, cell_heads=2)
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 cells = pytest.mark.parametrize("name", list(CELLS))
 
 
 def make_cell(name):
     torch.manual_seed(0)
-    return build_cell(name, V, K, D, **SIZES)
+    return build_cell(V, RnnConfig(K, D, name, **SIZES))
 
 
 def make_model(name, **changes):
     torch.manual_seed(0)
-    return RecurrentLanguageModel(**(dict(vocabulary=V, memory_tokens=K, memory_width=D, cell=name, **SIZES) | changes))
+    return RecurrentLanguageModel(V, RnnConfig(**(dict(memory_tokens=K, memory_width=D, cell=name, **SIZES) | changes)))
 
 
 def make_tokens(batch=3, length=7, seed=1):
@@ -191,7 +194,18 @@ def test_save_load_roundtrip(name, readout_hidden, tmp_path):
     model = make_model(name, readout_hidden=readout_hidden)
     model.save(tmp_path / "model.safetensors")
     loaded = RecurrentLanguageModel.load(tmp_path / "model.safetensors")
-    assert loaded.config == model.config
+    assert loaded.sizes == model.sizes and loaded.vocabulary == model.vocabulary
+    assert torch.equal(loaded(make_tokens())[0], model(make_tokens())[0])
+
+
+def test_a_file_of_the_first_version_loads(tmp_path):
+    """Its header holds some sizes under other names."""
+    model, path = make_model("gru", readout_hidden=5), str(tmp_path / "model.safetensors")
+    before = dict(vocabulary=V, memory_tokens=K, memory_width=D, cell="gru", hidden=16, layers=2, heads=2)
+    header = json.dumps(before | {"readout_hidden": 5})
+    save_file(model.state_dict(), path, metadata={"recurrent_language_model": header})
+    loaded = RecurrentLanguageModel.load(path)
+    assert loaded.sizes == model.sizes
     assert torch.equal(loaded(make_tokens())[0], model(make_tokens())[0])
 
 
@@ -291,12 +305,12 @@ def test_generate_refuses(length, options, word):
         *[
             (name, {size: value}, size.replace("_", "-"))
             for name in CELLS
-            for size in ("memory_tokens", "memory_width", "hidden")
+            for size in ("memory_tokens", "memory_width", "cell_hidden")
             for value in (0, -1)
         ],
-        ("transformer", dict(heads=0), "heads"),
-        ("transformer", dict(heads=3), "heads"),
-        ("transformer", dict(heads=8), "heads"),
+        ("transformer", dict(cell_heads=0), "heads"),
+        ("transformer", dict(cell_heads=3), "heads"),
+        ("transformer", dict(cell_heads=8), "heads"),
     ],
     ids=str,
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import (
@@ -104,10 +105,12 @@ def cases(draw, kinds=("smt", "dmt", "chunked_bptt"), dtypes=(torch.float32,)):
     head, future = draw(st.sampled_from(HEADS)), draw(st.sampled_from(["window", "far"]))
     futures = draw(st.integers(int(future == "far"), LONGEST))
     torch.manual_seed(0)
+    rnn = RnnConfig(K, D, draw(st.sampled_from(list(CELLS))), cell_hidden=8, cell_layers=1, cell_heads=2)
+    teacher = TeacherConfig(head, trunk_width=8, trunk_layers=1, trunk_heads=2, teacher_window=draw(some))
     modules = Modules(
-        rnn=RecurrentLanguageModel(vocabulary, K, D, draw(st.sampled_from(list(CELLS))), hidden=8, layers=1, heads=2),
-        teacher=build_teacher(head, vocabulary, K, D, width=8, layers=1, heads=2, window=draw(some)),
-        future=build_future(future, vocabulary, K, D, width=8, layers=1, heads=2, futures=futures),
+        rnn=RecurrentLanguageModel(vocabulary, rnn),
+        teacher=build_teacher(vocabulary, rnn, teacher),
+        future=build_future(vocabulary, rnn, FutureConfig(future, futures, 8, future_layers=1, future_heads=2)),
     )
     for module in (modules.rnn, modules.teacher, modules.future):
         module.to(draw(st.shared(st.sampled_from(dtypes), key="dtype")))
@@ -173,7 +176,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(case, train):
 @given(cases(), st.integers(0, 99))
 def test_what_stands_in_padding_does_not_matter(case, seed):
     batch, generator = case.batch, torch.Generator().manual_seed(seed)
-    vocabulary = case.modules.rnn.config["vocabulary"]
+    vocabulary = case.modules.rnn.vocabulary
     inputs, targets = (
         torch.where(batch.real, x, torch.randint(vocabulary, x.shape, generator=generator))
         for x in (batch.inputs, batch.targets)

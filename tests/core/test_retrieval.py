@@ -5,6 +5,7 @@ import math
 import torch
 
 from fairseq_smt.core.batch import Modules
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
@@ -21,11 +22,11 @@ def test_teacher_memory_holds_the_value_after_128_steps():
     """
     torch.manual_seed(0)
     probe = Retrieval(length=128)
-    sizes = dict(memory_tokens=4, memory_width=32)
+    sizes = RnnConfig(memory_width=32, cell_hidden=128)
     modules = Modules(
-        RecurrentLanguageModel(probe.vocabulary, **sizes, hidden=128),
-        build_teacher("projection", probe.vocabulary, **sizes, width=64, layers=2, heads=4),
-        build_future("far", probe.vocabulary, **sizes, width=32, layers=1, heads=1, futures=1),
+        RecurrentLanguageModel(probe.vocabulary, sizes),
+        build_teacher(probe.vocabulary, sizes, TeacherConfig("projection", trunk_width=64)),
+        build_future(probe.vocabulary, sizes, FutureConfig("far", futures=1, future_width=32)),
     )
     parameters = [p for m in (modules.rnn, modules.teacher, modules.future) for p in m.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=5e-3, betas=(0.9, 0.95), weight_decay=0.01)

@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core.cells import CELLS, build_cell
+from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.rollout import Chunks, chunked, jacobi, sequential, warm, with_gradient
@@ -16,7 +17,7 @@ chunkings = pytest.mark.parametrize(("chunk", "offset"), [(1, 0), (4, 0), (4, 1)
 
 def setup(name, length=T):
     torch.manual_seed(0)
-    cell = build_cell(name, V, K, D, hidden=16, layers=1, heads=2).double()
+    cell = build_cell(V, RnnConfig(K, D, name, cell_hidden=16, cell_layers=1, cell_heads=2)).double()
     tokens = torch.randint(V, (B, length), generator=torch.Generator().manual_seed(1))
     initial = normalize_memory(torch.randn(B, K, D, dtype=torch.double)).requires_grad_()
     labels = normalize_memory(torch.randn(B, length, K, D, dtype=torch.double)).requires_grad_()

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.layers import CausalConvolution, rotary_table, rotate
@@ -20,7 +21,8 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 def make_teacher(head="projection", dtype=torch.float32, **changes):
     torch.manual_seed(0)
-    return build_teacher(head, V, K, D, **(dict(width=16, layers=2, heads=2) | changes)).to(dtype)
+    sizes = dict(trunk_width=16, trunk_layers=2, trunk_heads=2) | changes
+    return build_teacher(V, RnnConfig(K, D), TeacherConfig(head, **sizes)).to(dtype)
 
 
 def make_tokens(batch=3, length=T, seed=1):
@@ -29,7 +31,7 @@ def make_tokens(batch=3, length=T, seed=1):
 
 def make_future(name, futures=4):
     torch.manual_seed(0)
-    return build_future(name, V, K, D, width=16, layers=2, heads=2, futures=futures)
+    return build_future(V, RnnConfig(K, D), FutureConfig(name, futures, 16, future_layers=2, future_heads=2))
 
 
 def lengths_to_mask(*lengths):
@@ -107,7 +109,7 @@ def test_padding_leaves_labels_untouched(head):
 
 @pytest.mark.parametrize("window", [4, 128])
 def test_window_teacher_ignores_padding_on_either_side(window):
-    teacher, tokens = make_teacher("window", window=window), make_tokens()
+    teacher, tokens = make_teacher("window", teacher_window=window), make_tokens()
     padded = torch.cat((torch.ones(3, 4, dtype=torch.long), tokens, torch.ones(3, 2, dtype=torch.long)), 1)
     time = torch.arange(T + 6).expand(3, -1)
     labels = teacher.labels(padded, (time >= 4) & (time < T + 4))
@@ -116,7 +118,7 @@ def test_window_teacher_ignores_padding_on_either_side(window):
 
 
 def test_window_teacher_sees_its_window_only():
-    teacher, tokens = make_teacher("window", window=4), make_tokens()
+    teacher, tokens = make_teacher("window", teacher_window=4), make_tokens()
     changed = tokens.clone()
     changed[:, 2] = (changed[:, 2] + 1) % V
     moved = (teacher.labels(changed) - teacher.labels(tokens)).abs().amax((0, 2, 3)) > 1e-4
@@ -125,7 +127,7 @@ def test_window_teacher_sees_its_window_only():
 
 def test_window_teacher_equals_one_pass_per_window():
     """The plain loop: every window alone, without padding."""
-    teacher, tokens = make_teacher("window", window=5), make_tokens()
+    teacher, tokens = make_teacher("window", teacher_window=5), make_tokens()
     labels = teacher.labels(tokens)
     for t in range(T):
         window = tokens[:, max(0, t - 4) : t + 1]
@@ -135,7 +137,7 @@ def test_window_teacher_equals_one_pass_per_window():
 
 def test_window_teacher_is_an_encoder_in_which_all_attend_to_all():
     """Of a window that is full: no mask at all."""
-    teacher, tokens = make_teacher("window", window=T), make_tokens()
+    teacher, tokens = make_teacher("window", teacher_window=T), make_tokens()
     x = torch.cat((teacher.embedding(tokens), teacher.registers.expand(3, -1, -1)), 1)
     rotary = rotary_table(T + K, 8, x)
     for block in teacher.blocks:
@@ -155,7 +157,7 @@ def test_convolution_equals_a_loop_over_its_taps():
 @pytest.mark.parametrize("register_layers", [1, 2, 3])
 def test_registers_equal_a_loop_over_positions(register_layers):
     """The plain loop: position by position, registers attend to the states of the tokens up to it, layer by layer."""
-    teacher = make_teacher("registers", torch.float64, layers=3, register_layers=register_layers)
+    teacher = make_teacher("registers", torch.float64, trunk_layers=3, register_layers=register_layers)
     tokens = make_tokens()
     labels, hidden = teacher(tokens)
     trunk, head = teacher.trunk, teacher.head
@@ -232,7 +234,7 @@ def test_gradient_reaches_every_parameter(head):
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(layers=0), dict(width=0), dict(heads=0), dict(heads=3), dict(heads=16)],
+    [dict(trunk_layers=0), dict(trunk_width=0), dict(trunk_heads=0), dict(trunk_heads=3), dict(trunk_heads=16)],
     ids=str,
 )
 @heads
@@ -245,10 +247,10 @@ def test_bad_sizes_are_refused(head, changes):
     ("head", "changes", "flag"),
     [
         ("unknown", {}, "--memory-head unknown"),
-        ("window", dict(window=0), "--teacher-window"),
+        ("window", dict(teacher_window=0), "--teacher-window"),
         ("registers", dict(register_layers=0), "--register-layers"),
         ("registers", dict(register_layers=3), "--register-layers"),
-        ("projection", dict(convolution=-1), "--trunk-convolution"),
+        ("projection", dict(trunk_convolution=-1), "--trunk-convolution"),
     ],
     ids=str,
 )
@@ -262,15 +264,15 @@ def test_bad_heads_are_refused(head, changes, flag):
     [
         ("unknown", {}),
         ("window", dict(futures=-1)),
-        ("window", dict(layers=0)),
-        ("window", dict(heads=3)),
+        ("window", dict(future_layers=0)),
+        ("window", dict(future_heads=3)),
         ("far", dict(futures=0)),
     ],
     ids=str,
 )
 def test_bad_predictor_sizes_are_refused(name, changes):
     with pytest.raises(ConfigurationError, match="--"):
-        build_future(name, V, K, D, **(dict(width=16, layers=1, heads=2, futures=2) | changes))
+        build_future(V, RnnConfig(K, D), FutureConfig(name, **(dict(future_width=16, future_heads=2) | changes)))
 
 
 @pytest.mark.parametrize("futures", [1, 4, 0])

@@ -4,6 +4,7 @@ import torch
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.batch import Batch, Modules
+from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import build_teacher
@@ -13,10 +14,11 @@ V, K, D, T = 11, 2, 4, 10
 
 def make_modules(cell="mlp", head="projection", future="window", *, memory=(K, D), width=16):
     torch.manual_seed(0)
+    rnn = RnnConfig(*memory, cell, cell_hidden=width, cell_layers=1, cell_heads=2)
     return Modules(
-        rnn=RecurrentLanguageModel(V, *memory, cell=cell, hidden=width, layers=1, heads=2),
-        teacher=build_teacher(head, V, *memory, width=width, layers=1, heads=2),
-        future=build_future(future, V, *memory, width=width, layers=1, heads=2, futures=3),
+        rnn=RecurrentLanguageModel(V, rnn),
+        teacher=build_teacher(V, rnn, TeacherConfig(head, trunk_width=width, trunk_layers=1, trunk_heads=2)),
+        future=build_future(V, rnn, FutureConfig(future, 3, width, future_layers=1, future_heads=2)),
     )
 
 

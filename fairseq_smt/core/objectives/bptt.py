@@ -4,7 +4,7 @@ Chunks run side by side from the memories of an earlier pass without gradient (`
 depth is (passes + 1) · C instead of T. A chunk as long as the block makes it BPTT: the block is then never cut.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -16,20 +16,28 @@ from fairseq_smt.core.rollout import warm
 
 @dataclass
 class ChunkedBackpropagation:
-    """The objective of criterion `chunked_bptt`.
+    """The objective of criterion `chunked_bptt`; chunks begin at a random offset, drawn anew for every update.
 
-    Attributes:
-        chunk: C, positions per chunk; chunks begin at a random offset, drawn anew for every update.
-        passes: passes without gradient before the one with it; 0 starts every chunk from m_∅.
-        horizon: T, length of a full block, whatever shorter ones a micro-batch holds, so that all are cut alike; a bos
-            is not counted. 0: that of the batch. C ≥ T unrolls whole blocks from m_∅.
-        seed: of the offsets.
+    All micro-batches are cut by the same `horizon`, whatever shorter blocks they hold; a bos is not counted.
     """
 
-    chunk: int = 16
-    passes: int = 1
-    horizon: int = 0
-    seed: int = 1
+    chunk: int = field(
+        default=16,
+        metadata={
+            "help": "positions per chunk, through which the gradient goes; --tokens-per-sample or more: the whole block"
+        },
+    )
+    passes: int = field(
+        default=1,
+        metadata={
+            "help": "passes without gradient that give the chunks their first memories; 0: the initial memory",
+            "flag": "warm_passes",
+        },
+    )
+    horizon: int = field(
+        default=0, metadata={"help": "T, length of a full block; 0: the batch's", "flag": "tokens_per_sample"}
+    )
+    seed: int = field(default=1, metadata={"help": "of the offsets"})
 
     def __post_init__(self) -> None:
         require_positive(chunk=self.chunk)

@@ -10,7 +10,7 @@ where each memory is regressed from the one before it as it is.
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,31 +32,44 @@ CHUNK_LENGTHS = ("fixed", "random", "adaptive")
 
 @dataclass
 class DaggerMemoryTraining:
-    """The DMT objective.
+    """The DMT objective; the defaults are the recipe for text."""
 
-    Attributes:
-        drift_weight, readout_weight: coefficients.
-        rollout: how the RNN runs on its own memories, one of `ROLLOUTS`.
-        chunk: C of `chunked` and `warm`, sweeps of `jacobi`.
-        chunk_lengths: `fixed`, or `random`: C drawn from 1..horizon for every update; `adaptive` is given with each
-            call.
-        passes: passes without gradient of `warm`.
-        drift_backprop, ce_backprop: positions (jacobi: sweeps) through which the gradient of the drift and of the
-            readout's CE goes; ce_backprop = 0 trains the readout alone.
-        horizon: length of a full block, up to which drift is reported; micro-batches may hold shorter ones.
-        seed: of chunk lengths and offsets.
-    """
-
-    drift_weight: float = 1.0
-    readout_weight: float = 1.0
-    rollout: str = "chunked"
-    chunk: int = 16
-    chunk_lengths: str = "fixed"
-    passes: int = 1
-    drift_backprop: int = 16
-    ce_backprop: int = 16
-    horizon: int = 128
-    seed: int = 1
+    drift_weight: float = field(
+        default=1.0, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
+    )
+    readout_weight: float = field(
+        default=1.0, metadata={"help": "coefficient of the readout's loss on the RNN's memories"}
+    )
+    rollout: str = field(
+        default="chunked",
+        metadata={
+            "help": "how the RNN runs on its own memories: in chunks from the labels, over the whole block, in chunks "
+            "from its own memories of earlier passes, or by sweeps over all positions"
+        },
+    )
+    chunk: int = field(default=16, metadata={"help": "positions per chunk; sweeps with --rollout jacobi"})
+    chunk_lengths: str = field(  # an adaptive one is given with each call
+        default="fixed",
+        metadata={
+            "help": "--chunk for every update, drawn from 1 to the length of a block, or grown from --chunk while the "
+            "RNN stays near the labels"
+        },
+    )
+    passes: int = field(
+        default=1, metadata={"help": "passes without gradient of --rollout warm", "flag": "warm_passes"}
+    )
+    drift_backprop: int = field(
+        default=16, metadata={"help": "positions through which the drift's gradient goes; 1: one call of the cell"}
+    )
+    ce_backprop: int = field(
+        default=16,
+        metadata={"help": "positions through which the readout's gradient goes; 0: it trains the readout alone"},
+    )
+    horizon: int = field(
+        default=128,
+        metadata={"help": "T, length of a full block, up to which drift is reported", "flag": "tokens_per_sample"},
+    )
+    seed: int = field(default=1, metadata={"help": "of chunk lengths and offsets"})
 
     def __post_init__(self) -> None:
         require(self.rollout in ROLLOUTS, f"--rollout {self.rollout} is unknown; choose one of {', '.join(ROLLOUTS)}.")

@@ -13,7 +13,7 @@ With cached labels, which a batch brings along, the readout and the cell learn f
 predictor have nothing to learn and are left out.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 import torch
@@ -43,38 +43,42 @@ class Drawn:
 
 @dataclass
 class SupervisedMemoryTraining:
-    """The SMT objective.
+    """The SMT objective; the defaults are the recipe for text. Numbers of positions are at most `horizon`."""
 
-    Attributes:
-        future_weight, readout_weight, trunk_weight, dynamics_weight, uniformity_weight: coefficients.
-        pursuit_weight: coefficient of the asymmetric dynamics loss, whose label is detached (`losses.pursuit`).
-        future_positions: positions t per block whose future is predicted; these numbers are at most `horizon`.
-        readout_positions: positions per block at which the readout is trained.
-        dynamics_positions: transitions per block; 0 for all of them.
-        label_pairs: transitions per block that a teacher labels which needs one pass per label; the three numbers above
-            then draw from these.
-        uniformity_tokens: memory tokens in the uniformity loss; all of a batch where it has fewer.
-        detach: side of the symmetric dynamics loss that gets no gradient.
-        horizon: T, length of a full block, up to which drift is reported.
-        diagnostics_interval: updates between two measurements of effective rank and of shuffled memories.
-        seed: of the position draws.
-    """
-
-    future_weight: float = 0.5
-    readout_weight: float = 0.5
-    trunk_weight: float = 1.0
-    dynamics_weight: float = 0.1
-    pursuit_weight: float = 0.0
-    uniformity_weight: float = 0.001
-    future_positions: int = 4
-    readout_positions: int = 16
-    dynamics_positions: int = 32
-    label_pairs: int = 4
-    uniformity_tokens: int = 512
-    detach: str = "none"
-    horizon: int = 128
-    diagnostics_interval: int = 10
-    seed: int = 1
+    future_weight: float = field(default=0.5, metadata={"help": "coefficient of the future predictor's loss"})
+    readout_weight: float = field(default=0.5, metadata={"help": "coefficient of the readout's loss on labels"})
+    trunk_weight: float = field(default=1.0, metadata={"help": "coefficient of the trunk's own next-token loss"})
+    dynamics_weight: float = field(
+        default=0.1, metadata={"help": "coefficient of the parallel transition loss MSE(f(m_t, x_t+1), m_t+1)"}
+    )
+    pursuit_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "coefficient of the asymmetric transition loss: detached label, mean plus worst 1/32 of positions"
+        },
+    )
+    uniformity_weight: float = field(default=0.001, metadata={"help": "coefficient of the uniformity loss"})
+    future_positions: int = field(default=4, metadata={"help": "positions per block whose future is predicted"})
+    readout_positions: int = field(default=16, metadata={"help": "positions per block at which the readout is trained"})
+    dynamics_positions: int = field(default=32, metadata={"help": "transitions per block; 0: every one"})
+    label_pairs: int = field(  # the three numbers above then draw from these
+        default=4, metadata={"help": "transitions per block that are labelled with --memory-head window"}
+    )
+    uniformity_tokens: int = field(
+        default=512, metadata={"help": "memory tokens in the uniformity loss, at most those of a batch"}
+    )
+    detach: str = field(
+        default="none",
+        metadata={"help": "side of the symmetric transition loss that gets no gradient", "flag": "dynamics_detach"},
+    )
+    horizon: int = field(
+        default=128,
+        metadata={"help": "T, length of a full block, up to which drift is reported", "flag": "tokens_per_sample"},
+    )
+    diagnostics_interval: int = field(
+        default=10, metadata={"help": "updates between measurements of effective rank and shuffled memories"}
+    )
+    seed: int = field(default=1, metadata={"help": "of the position draws"})
 
     def __post_init__(self) -> None:
         require(
@@ -111,20 +115,17 @@ class SupervisedMemoryTraining:
         trunk = self._trunk(modules, batch, transitions, terms)
         future = self._future(modules, batch, ahead, draw, terms, measured)
         readout = self._readout(modules, batch, read, terms)
+        dynamics = self._dynamics(modules, batch, steps, source, terms)
+        spread = self._uniformity(steps, draw, terms)
         terms.loss = self.trunk_weight * trunk + self.future_weight * future + self.readout_weight * readout
-
-        label, mask = steps.label, steps.mask
-        self._dynamics(modules, batch, steps, source, terms, ramp)
-        tokens, drawn = self._draw_tokens(label, mask, draw)
-        spread = losses.uniformity(tokens, mask=drawn)
-        terms.loss = terms.loss + self.uniformity_weight * terms.add_mean("uniformity", spread, mask.sum())
+        terms.loss = terms.loss + ramp * dynamics + self.uniformity_weight * spread
 
         real = transitions.real
         terms.add_mean("label_variance", label_variance(transitions.label, real), real.sum())
         if measured:
-            first = torch.argsort(~mask.flatten(), stable=True)[:512]
-            rank = effective_rank(label.flatten(0, 1)[first], mask.flatten()[first])
-            terms.add_mean("effective_rank", rank, mask.sum())
+            label, mask = steps.label.flatten(0, 1), steps.mask.flatten()
+            first = torch.argsort(~mask, stable=True)[:512]
+            terms.add_mean("effective_rank", effective_rank(label[first], mask[first]), mask.sum())
         else:
             terms.skip("effective_rank")
         if training:
@@ -132,6 +133,24 @@ class SupervisedMemoryTraining:
         else:
             unroll_and_score(modules, batch, terms, self.horizon, partial(self._labels_at, modules, batch, transitions))
         return terms
+
+    def of_labels(self, modules: Modules, batch: Batch, label: Tensor) -> Tensor:
+        """What depends on each label, (B, T, K, d): its terms at every position, with the ramp at 1, summed over t.
+
+        L = Σ_t [ λ_future · mean_s CE(y_s, D(m_t, x_{t+1}..x_s)) + λ_readout · CE(y_t, g(m_t))
+                  + λ_dynamics · MSE(f(m_{t-1}, x_t), m_t) + λ_pursuit · pursuit ]
+
+        The trunk's own loss does not depend on labels, and uniformity belongs to the whole set: they are left out.
+        """
+        eligible, asked, real = modules.future.eligible(batch.real, batch.asked), batch.asked, batch.real
+        t = torch.arange(label.shape[1], device=label.device).expand(real.shape)
+        source = Transitions(t, real, label).source(modules.rnn.initial(len(label)))
+        draw, terms = Draws(self.seed, 0, batch.ids), Terms(loss=torch.zeros((), device=label.device))
+        future = self._future(modules, batch, Drawn(t * eligible, eligible, label), draw, terms)
+        readout = self._readout(modules, batch, Drawn(t, asked, label), terms)
+        dynamics = self._dynamics(modules, batch, Drawn(t, real, label), source, terms)
+        decoding = self.future_weight * future * eligible.sum() + self.readout_weight * readout * asked.sum()
+        return decoding + dynamics * real.sum()
 
     def _draw_transitions(
         self, modules: Modules, batch: Batch, transitions: Transitions, draw: Draws, training: bool
@@ -171,7 +190,7 @@ class SupervisedMemoryTraining:
         return terms.add("trunk_nll", total, batch.asked.sum())
 
     def _future(
-        self, modules: Modules, batch: Batch, drawn: Drawn, draw: Draws, terms: Terms, measured: bool
+        self, modules: Modules, batch: Batch, drawn: Drawn, draw: Draws, terms: Terms, measured: bool = False
     ) -> Tensor | float:
         """Decoding loss of the future predictor; when measured, also with the memories of another sequence."""
         if batch.labels is not None:
@@ -179,7 +198,7 @@ class SupervisedMemoryTraining:
             terms.skip("future_nll")
             return 0.0
         future, t, memory = modules.future, drawn.positions, drawn.label
-        s, mask = future.targets_for(t, batch.asked, draw("future target", self.future_positions * future.futures))
+        s, mask = future.targets_for(t, batch.asked, draw("future target", t.shape[1] * future.futures))
         mask = mask & drawn.mask[..., None]
         targets = take(batch.targets, s)
         total, *_ = decode(future.out, future.features(memory, batch.inputs, t, s), targets, mask)
@@ -198,10 +217,8 @@ class SupervisedMemoryTraining:
         targets, scored = (take(x, drawn.positions) for x in (batch.targets, batch.scored))
         return score(terms, "ceiling", modules.rnn.readout, drawn.label, targets, drawn.mask, scored)
 
-    def _dynamics(
-        self, modules: Modules, batch: Batch, drawn: Drawn, source: Tensor, terms: Terms, ramp: float
-    ) -> None:
-        """Add the dynamics losses of the transitions from `source`, (B, n, K, d), to their labels."""
+    def _dynamics(self, modules: Modules, batch: Batch, drawn: Drawn, source: Tensor, terms: Terms) -> Tensor:
+        """The dynamics losses, weighted, of the transitions from `source`, (B, n, K, d), to their labels."""
         positions, label, mask = drawn.positions, drawn.label, drawn.mask
         target = label.detach() if self.detach in ("target", "both") else label
         if self.detach in ("source", "both"):  # m_∅ belongs to the RNN and is trained all the same
@@ -213,7 +230,12 @@ class SupervisedMemoryTraining:
         loss = self.dynamics_weight * symmetric
         if self.pursuit_weight:
             loss = loss + self.pursuit_weight * losses.pursuit(prediction, label, mask)
-        terms.loss = terms.loss + ramp * loss
+        return loss
+
+    def _uniformity(self, drawn: Drawn, draw: Draws, terms: Terms) -> Tensor:
+        """The uniformity loss of a few drawn memory tokens."""
+        tokens, real = self._draw_tokens(drawn.label, drawn.mask, draw)
+        return terms.add_mean("uniformity", losses.uniformity(tokens, mask=real), drawn.mask.sum())
 
     def _draw_tokens(self, label: Tensor, mask: Tensor, draw: Draws) -> tuple[Tensor, Tensor]:
         """Memory tokens for the uniformity loss, drawn from all sequences, positions and slots: (N, d).
