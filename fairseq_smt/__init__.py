@@ -2,6 +2,7 @@
 
 `fairseq_smt.core` is plain torch. The task, models and criterions are registered with fairseq when this package is
 imported by a fairseq command (`--user-dir fairseq_smt`), or after `import fairseq`, or by `fairseq_smt.register()`.
+`fairseq_smt.compat` lists what that changes in fairseq, `fairseq_smt.console` what it changes in commands only.
 """
 
 import sys
@@ -17,7 +18,7 @@ def register() -> None:
     Raises:
         ConfigurationError: when fairseq is not installed.
     """
-    from fairseq_smt.errors import ConfigurationError, install_excepthook
+    from fairseq_smt.errors import ConfigurationError
 
     try:
         import fairseq  # noqa: F401
@@ -28,13 +29,12 @@ def register() -> None:
             f"fairseq is not installed: run `pip install {FAIRSEQ}`; only fairseq_smt.core works without it."
         ) from None
 
-    global _registered
-    if not _registered:
-        _registered = True
-        install_excepthook()
-        from fairseq_smt import compat, criterions, models, summary, tasks  # noqa: F401
+    from fairseq.utils import import_user_module
+
+    if getattr(import_user_module, "memo", None):  # `--user-dir` is importing this, or has
+        from fairseq_smt import console  # noqa: F401
+    from fairseq_smt import compat, criterions, models, tasks  # noqa: F401
 
 
-_registered = False
 if sys.modules.get("fairseq"):
     register()

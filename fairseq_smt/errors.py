@@ -4,11 +4,10 @@ import errno
 import os
 import re
 import sys
-from types import TracebackType
 
 from fairseq_smt.core.errors import ConfigurationError, require, require_positive
 
-__all__ = ["ConfigurationError", "require", "require_positive", "install_excepthook", "unwritable"]
+__all__ = ["ConfigurationError", "require", "require_positive", "unwritable"]
 
 OUTPUT_FLAGS = ("save_dir", "tensorboard_logdir", "log_file", "results_path")
 """fairseq's fields that say where something is written."""
@@ -64,18 +63,3 @@ def output_flag(path: str) -> str | None:
         if field in OUTPUT_FLAGS and os.path.commonpath((place, os.path.abspath(path))) == place:
             return f"{flag} {value}"
     return None
-
-
-def install_excepthook() -> None:
-    """End on a `ConfigurationError` with its sentence alone; FAIRSEQ_SMT_TRACEBACK=1 shows where it came from."""
-    previous = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sentence = find_sentence(error)
-        if sentence is None or os.environ.get("FAIRSEQ_SMT_TRACEBACK"):
-            previous(kind, error, trace)
-        else:
-            print(f"{os.path.basename(sys.argv[0])}: error: {sentence}", file=sys.stderr)
-
-    sys.excepthook = hook
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise hydra prints a traceback itself, and no hook is called

@@ -26,9 +26,10 @@ from fairseq_smt.errors import ConfigurationError
 from tests.test_checkpoint import build as smt_model
 
 fairseq_smt.register()
-from fairseq_smt.compat import finite, quiet, saving, versions  # noqa: E402
+from fairseq_smt.compat import finite, saving, versions  # noqa: E402
 from fairseq_smt.compat.threads import PausedConsumer  # noqa: E402
 from fairseq_smt.compat.versions import check  # noqa: E402
+from fairseq_smt.console import errors, quiet  # noqa: E402
 
 
 def test_a_copy_that_fails_leaves_the_file_before_it_whole(tmp_path, monkeypatch):
@@ -85,7 +86,7 @@ def test_a_full_disk_ends_tensorboard_and_not_the_training(tmp_path, monkeypatch
     bar.log({"loss": 1.0}, tag="train", step=1)
     writer = progress_bar._tensorboard_writers["train"].file_writer.event_writer
     writer._general_file_writer.filename = "/dev/full"
-    monkeypatch.setattr("threading.excepthook", saving.hook_of_threads)
+    monkeypatch.setattr("threading.excepthook", errors.hook_of_threads)
     for step in (2, 3):
         bar.log({"loss": 1.0}, tag="train", step=step)
     assert len(logged) == 3 and not progress_bar._tensorboard_writers

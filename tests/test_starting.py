@@ -14,7 +14,7 @@ from fairseq_smt.locks import Lock
 from tests.label_cache import refused
 
 fairseq_smt.register()
-from fairseq_smt.compat import starting  # noqa: E402
+from fairseq_smt.console import starting  # noqa: E402
 
 
 def settings(folder, **changes) -> SimpleNamespace:

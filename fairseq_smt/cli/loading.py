@@ -143,7 +143,9 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def quieten() -> None:
-    """Let the plugin speak, and fairseq warn."""
+    """Let the plugin speak, fairseq warn, and errors be sentences."""
+    from fairseq_smt import console  # noqa: F401
+
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     logging.getLogger("fairseq_smt").setLevel(logging.INFO)
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import fairseq.models.ema
 import torch
 from fairseq import checkpoint_utils
-from fairseq.models.ema import EMA
 from fairseq.trainer import Trainer
 
 from fairseq_smt.compat.checkpoints import load_checkpoint_to_cpu
+from fairseq_smt.replacing import original, replace
 
 
-class ExactAverage(EMA):
+class ExactAverage(original(fairseq.models.ema, "EMA")):
     """fairseq's `EMA`, which copies integer buffers (vocabulary, fingerprint) instead of averaging them."""
 
     def __init__(self, model, config, device=None, skip_keys=None):
@@ -40,6 +40,5 @@ def load_checkpoint(trainer: Trainer, *args, **kwargs):
         checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
-_load_checkpoint = Trainer.load_checkpoint
-Trainer.load_checkpoint = load_checkpoint
-fairseq.models.ema.EMA = ExactAverage
+_load_checkpoint = replace(Trainer, "load_checkpoint", load_checkpoint)
+replace(fairseq.models.ema, "EMA", ExactAverage)

@@ -10,6 +10,7 @@ from fairseq.trainer import Trainer
 
 from fairseq_smt.core.batch import on_host
 from fairseq_smt.errors import ConfigurationError
+from fairseq_smt.replacing import replace
 
 REMEDY = "lower --lr, raise warm-up or set --clip-norm, and restart from the last checkpoint."
 
@@ -44,5 +45,4 @@ def explain(trainer: Trainer) -> None:
     check(log)
 
 
-_clip_grad_norm = Trainer.clip_grad_norm
-Trainer.clip_grad_norm = clip_grad_norm
+_clip_grad_norm = replace(Trainer, "clip_grad_norm", clip_grad_norm)

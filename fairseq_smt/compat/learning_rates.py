@@ -5,6 +5,7 @@ import math
 from fairseq.optim.lr_scheduler.tri_stage_lr_scheduler import TriStageLRSchedule
 
 from fairseq_smt.errors import require
+from fairseq_smt.replacing import replace
 
 
 def build(schedule: TriStageLRSchedule, cfg, optimizer) -> None:
@@ -31,5 +32,4 @@ def build(schedule: TriStageLRSchedule, cfg, optimizer) -> None:
     _build(schedule, cfg, optimizer)
 
 
-_build = TriStageLRSchedule.__init__
-TriStageLRSchedule.__init__ = build
+_build = replace(TriStageLRSchedule, "__init__", build)

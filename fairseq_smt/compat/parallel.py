@@ -3,6 +3,8 @@
 from fairseq.models import distributed_fairseq_model
 from torch.nn.parallel import DistributedDataParallel
 
+from fairseq_smt.replacing import replace
+
 
 def data_parallel(module, device_ids=None, output_device=None, **options) -> DistributedDataParallel:
     """torch's `DistributedDataParallel`, which takes no device numbers for a model on CPU."""
@@ -11,4 +13,4 @@ def data_parallel(module, device_ids=None, output_device=None, **options) -> Dis
     return DistributedDataParallel(module, device_ids=device_ids, output_device=output_device, **options)
 
 
-distributed_fairseq_model.DistributedDataParallel = data_parallel
+replace(distributed_fairseq_model, "DistributedDataParallel", data_parallel)

@@ -8,6 +8,7 @@ from typing import Any
 from fairseq.trainer import Trainer
 
 from fairseq_smt.core.schedules import Span
+from fairseq_smt.replacing import replace
 
 SPANS = {"task": "curriculum_updates", "criterion": "dynamics_ramp_updates"}
 """Flags of schedules over a span, by the part of the configuration that holds them."""
@@ -49,5 +50,4 @@ def load_checkpoint(trainer: Trainer, *args, **kwargs) -> dict[str, Any] | None:
     return extra_state
 
 
-_load_checkpoint = Trainer.load_checkpoint
-Trainer.load_checkpoint = load_checkpoint
+_load_checkpoint = replace(Trainer, "load_checkpoint", load_checkpoint)

@@ -7,7 +7,6 @@ three times to write a checkpoint for which there is no room, and leaves a part 
 import logging
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,13 +17,10 @@ from fairseq.file_io import PathManager
 from fairseq.logging import progress_bar
 
 from fairseq_smt.errors import ConfigurationError, unwritable
+from fairseq_smt.replacing import replace
 
 logger = logging.getLogger(__name__)
 
-_copy = PathManager.copy
-_save = checkpoint_utils.torch_persistent_save
-_log_to_tensorboard = progress_bar.TensorboardProgressBarWrapper._log_to_tensorboard
-_thread_hook = threading.excepthook
 _logs = True
 
 
@@ -92,13 +88,6 @@ def log_while_possible(bar: progress_bar.TensorboardProgressBarWrapper, *args: A
         _logs = False
 
 
-def hook_of_threads(failure: threading.ExceptHookArgs) -> None:
-    """Python's hook; TensorBoard's thread hands its errors to the main one (`log_while_possible`)."""
-    if not type(failure.thread).__module__.startswith("tensorboard."):
-        _thread_hook(failure)
-
-
-PathManager.copy = staticmethod(copy_whole)
-checkpoint_utils.torch_persistent_save = save_whole
-progress_bar.TensorboardProgressBarWrapper._log_to_tensorboard = log_while_possible
-threading.excepthook = hook_of_threads
+_copy = replace(PathManager, "copy", copy_whole)
+_save = replace(checkpoint_utils, "torch_persistent_save", save_whole)
+_log_to_tensorboard = replace(progress_bar.TensorboardProgressBarWrapper, "_log_to_tensorboard", log_while_possible)

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 
 from fairseq.data import iterators
 
+from fairseq_smt.replacing import original, replace
+
 PATIENCE = 10.0
 """Seconds to wait for a fetch that is under way."""
 
 _consumers: "weakref.WeakSet[PausedConsumer]" = weakref.WeakSet()
 
 
-class PausedConsumer(iterators.BackgroundConsumer):
+class PausedConsumer(original(iterators, "BackgroundConsumer")):
     """fairseq's thread, which fetches nothing once it has been paused."""
 
     def __init__(self, queue, source, max_len, cuda_device):
@@ -50,4 +52,4 @@ def pause_all() -> None:
             consumer.pause()
 
 
-iterators.BackgroundConsumer = PausedConsumer
+replace(iterators, "BackgroundConsumer", PausedConsumer)

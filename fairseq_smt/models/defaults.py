@@ -12,6 +12,7 @@ from fairseq import options
 from omegaconf import OmegaConf
 
 from fairseq_smt.models.presets import CONFIG, PRESETS
+from fairseq_smt.replacing import replace
 
 BATCH_SIZE = 8
 """Blocks per batch where no recipe says it, such as in fairseq-validate, which knows no architecture at first."""
@@ -62,5 +63,4 @@ def parse_args_and_arch(parser: argparse.ArgumentParser, input_args: list[str] |
     return _parse(parser, input_args, *rest, **kwargs)
 
 
-_parse = options.parse_args_and_arch
-options.parse_args_and_arch = parse_args_and_arch
+_parse = replace(options, "parse_args_and_arch", parse_args_and_arch)

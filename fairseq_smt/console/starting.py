@@ -12,6 +12,7 @@ from fairseq.distributed import utils as distributed_utils
 
 from fairseq_smt.errors import ConfigurationError, require, unwritable
 from fairseq_smt.locks import Lock
+from fairseq_smt.replacing import replace
 
 logger = logging.getLogger(__name__)
 
@@ -127,4 +128,4 @@ def stop_if_finished(trainer: Any, epochs: Any, extra_state: dict[str, Any]) -> 
             return
 
 
-checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
+replace(checkpoint_utils, "verify_checkpoint_directory", verify_checkpoint_directory)

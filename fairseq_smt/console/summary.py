@@ -12,6 +12,7 @@ from fairseq.trainer import Trainer
 from torch import nn
 
 from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
+from fairseq_smt.replacing import replace
 from fairseq_smt.tasks.scheduled import ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -95,5 +96,4 @@ def build(trainer: Trainer, cfg: Any, task: Any, model: Any, *args: Any, **kwarg
             logger.info(line)
 
 
-_build = Trainer.__init__
-Trainer.__init__ = build
+_build = replace(Trainer, "__init__", build)

@@ -12,6 +12,8 @@ import warnings
 from fairseq import trainer
 from torch import nn
 
+from fairseq_smt.replacing import replace
+
 WARNINGS = [
     (r"hydra\.experimental\.\w+\(\) is no longer experimental", r"hydra\.experimental\."),
     (r"\s*The version_base parameter is not specified", r"hydra\."),
@@ -29,7 +31,7 @@ DEBUG = os.environ.get("LOGLEVEL", "").upper() == "DEBUG"
 RECORDS = {
     "fairseq.tasks.fairseq_task": r"(can_reuse_epoch_itr|reuse_dataloader|rebuild_batches) = |creating new batches for",
     "hydra.core.utils": r"Setting JobRuntime:",
-    # the model's modules one by one: `fairseq_smt/summary.py` says what they are
+    # the model's modules one by one: `summary.py` says what they are
     "fairseq_cli.train": r"SmtLanguageModel\(\n|num\. expert model params: 0 ",
 }
 """Logger → beginnings of what it says of fairseq's inner workings."""
@@ -48,8 +50,7 @@ def shared_parameters(module: nn.Module, memo: dict | None = None, prefix: str =
     return [names for tensor, names in memo.items() if tensor is not None and len(names) > 1] if first else None
 
 
-_shared_parameters = trainer._catalog_shared_params
-trainer._catalog_shared_params = shared_parameters
+_shared_parameters = replace(trainer, "_catalog_shared_params", shared_parameters)
 for _name in RECORDS:
     logging.getLogger(_name).addFilter(is_of_use)
 if not sys.warnoptions:
