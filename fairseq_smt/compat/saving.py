@@ -5,11 +5,10 @@ three times to write a checkpoint for which there is no room, and leaves a part 
 """
 
 import logging
-import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from fairseq.file_io import PathManager
 from fairseq.logging import progress_bar
 
 from fairseq_smt.errors import ConfigurationError, unwritable
+from fairseq_smt.files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -30,20 +30,15 @@ _logs = True
 
 @contextmanager
 def whole(path: str) -> Iterator[str]:
-    """The name of a file to write, which takes the place of `path` once it is on the disk, or is removed.
+    """The name of a checkpoint's file to write, which takes the place of `path` as a whole.
 
     Raises:
         ConfigurationError: when the system refuses to write it.
     """
-    partial = f"{path}.tmp"
     try:
-        yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            yield partial
     except BaseException as error:
-        with suppress(OSError):
-            os.remove(partial)
         refused = system_error(error)
         if refused is None:
             raise
