@@ -8,8 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fairseq_smt.data.label_cache.files import write_atomically
-from fairseq_smt.errors import ConfigurationError
+from fairseq_smt.files import told, write_whole
 
 
 def write(path: Path, content: bytes) -> None:
@@ -18,13 +17,9 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         ConfigurationError: when the system refuses.
     """
-    try:
+    with told(f"{path} of --output"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written ({error.strerror}): name another place by --output."
-        ) from error
+        write_whole(path, content)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

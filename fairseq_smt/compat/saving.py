@@ -5,10 +5,9 @@ three times to write a checkpoint for which there is no room, and leaves a part 
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from fairseq.file_io import PathManager
 from fairseq.logging import progress_bar
 
 from fairseq_smt.errors import ConfigurationError, unwritable
+from fairseq_smt.files import whole_file
 from fairseq_smt.replacing import replace
 
 logger = logging.getLogger(__name__)
@@ -26,20 +26,15 @@ _logs = True
 
 @contextmanager
 def whole(path: str) -> Iterator[str]:
-    """The name of a file to write, which takes the place of `path` once it is on the disk, or is removed.
+    """The name of a checkpoint's file to write, which takes the place of `path` as a whole.
 
     Raises:
         ConfigurationError: when the system refuses to write it.
     """
-    partial = f"{path}.tmp"
     try:
-        yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            yield partial
     except BaseException as error:
-        with suppress(OSError):
-            os.remove(partial)
         refused = system_error(error)
         if refused is None:
             raise

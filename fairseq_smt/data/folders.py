@@ -1,13 +1,13 @@
 """Folders of data that are whole or absent, and never take the place of something else."""
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.core.errors import require
 from fairseq_smt.data import pixels, vocabulary
+from fairseq_smt.files import told, whole_folder
 
 DESCRIPTIONS = (vocabulary.DESCRIPTION, pixels.DESCRIPTION)
 """Every folder of a prepare command has one of these."""
@@ -25,39 +25,12 @@ def replaced_folder(destination: str) -> Iterator[Path]:
     Raises:
         ConfigurationError: when something else than data of a prepare command is there, or it cannot be written.
     """
-    made = []
-    try:
-        with _told(destination):
-            target = Path(destination).resolve()
-            _check_replaceable(destination, target)
-            missing = [folder for folder in target.parents if not folder.exists()]
-            for folder in reversed(missing):
-                folder.mkdir()
-                made.append(folder)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".prepare") as work:
-                folder = Path(work, "bin")
-                folder.mkdir()
-                yield folder
-                _check_replaceable(destination, target)
-                _swap(folder, target, Path(work, "old"))
-    except BaseException:
-        for folder in reversed(made):
-            with suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-@contextmanager
-def _told(destination: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
-        if isinstance(error, RuntimeError) and "ymlink" not in str(error):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(
-            f"--destdir {destination} cannot be written ({reason}): give a folder on a disk with space that is yours."
-        ) from None
+    target = Path(os.path.realpath(destination))
+    with told(f"--destdir {destination}"):
+        _check_replaceable(destination, target)
+        with whole_folder(target) as folder:
+            yield folder
+            _check_replaceable(destination, target)  # something may have appeared meanwhile
 
 
 def _check_replaceable(destination: str, target: Path) -> None:
@@ -79,14 +52,3 @@ def _check_replaceable(destination: str, target: Path) -> None:
         f"--destdir {destination} holds {', '.join(foreign[:1])}, which no prepare command wrote there, and would be "
         "replaced: give a folder of its own.",
     )
-
-
-def _swap(folder: Path, target: Path, old: Path) -> None:
-    if target.exists():
-        os.rename(target, old)
-    try:
-        os.rename(folder, target)
-    except OSError:
-        if old.exists():
-            os.rename(old, target)
-        raise

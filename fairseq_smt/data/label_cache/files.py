@@ -1,8 +1,7 @@
-"""The files of one shard, and how they are written: atomically, and with errors that say what to do."""
+"""The files of one shard, and what is said when they cannot be written."""
 
 import errno
 import io
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,24 +58,6 @@ def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: who reads it sees the old or the new one, after a crash, too."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fairseq_smt.data.label_cache.files import write_atomically
 from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.files import write_whole
 
 FORMAT, VERSION = "fairseq_smt label cache", 1
 
@@ -90,7 +90,7 @@ class Manifest:
         """Write the JSON file atomically; equal manifests give equal files."""
         content = asdict(self)
         content = {"format": FORMAT, "version": VERSION, **content, "checksum": _checksum(content)}
-        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+        write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from fairseq_smt.data.label_cache import codec
-from fairseq_smt.data.label_cache.files import ShardFiles, npy_header, write_atomically, written
+from fairseq_smt.data.label_cache.files import ShardFiles, npy_header, written
 from fairseq_smt.data.label_cache.manifest import Manifest
 from fairseq_smt.errors import require
+from fairseq_smt.files import write_whole
 from fairseq_smt.locks import Lock
 
 COMPARED = ("split", "teacher", "teacher_config", "dictionary", "data", "data_full", "tokens_per_sample")
@@ -124,8 +125,8 @@ class ShardWriter:
                 file.write(npy_header(shape, dtype))
                 file.truncate(_start(shape, dtype, shape[0]))
                 _to_disk(file)
-        write_atomically(self.files.index, index_file(self.offsets))
-        write_atomically(self.files.journal, b"")
+        write_whole(self.files.index, index_file(self.offsets))
+        write_whole(self.files.journal, b"")
         self.manifest.save(self.files.manifest)
 
     def _resume(self) -> None:
@@ -142,7 +143,7 @@ class ShardWriter:
         text = self.files.journal.read_bytes() if self.files.journal.exists() else b""
         whole = re.match(rb"(\d+ [0-9a-f]{16}\n)*", text)[0]  # a line cut short by a crash does not count
         if whole != text or not self.files.journal.exists():
-            write_atomically(self.files.journal, whole)
+            write_whole(self.files.journal, whole)
         self.done = {int(chunk): checksum for chunk, checksum in (x.split() for x in whole.decode().splitlines())}
 
 
