@@ -1,0 +1,53 @@
+"""The examples of docs/extend.md run."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.heads import CAUSAL_HEADS
+from fairseq_smt.core.objectives import SupervisedMemoryTraining
+from fairseq_smt.data.probes import PROBES
+from tests.conftest import run
+from tests.core.toy import gradient_size, make_batch, make_modules
+
+PAGE = (Path(__file__).parent.parent / "docs/extend.md").read_text()
+
+
+def example(heading: str, language: str = "python") -> str:
+    """The code under a heading of the page."""
+    return re.search(rf"^```{language}\n(.*?)^```", PAGE[PAGE.index(f"## {heading}") :], re.DOTALL | re.MULTILINE)[1]
+
+
+@pytest.fixture(autouse=True)
+def lists():
+    """The lists are afterwards what they were."""
+    before = [(entries, dict(entries)) for entries in (CELLS, CAUSAL_HEADS, PROBES)]
+    yield
+    for entries, kept in before:
+        entries.clear()
+        entries.update(kept)
+
+
+def test_a_cell_and_a_memory_head_train():
+    for heading in ("A cell", "A memory head"):
+        exec(example(heading), {"__name__": __name__})
+    modules = make_modules(cell="leaky", head="mean")
+    SupervisedMemoryTraining()(modules, make_batch()).loss.backward()
+    assert gradient_size(modules.rnn.cell) > 0 and gradient_size(modules.teacher.head) > 0
+
+
+def test_a_probe_asks():
+    exec(example("A probe"), {"__name__": __name__})
+    batch = PROBES["first"](8).batch([0, 1, 2])
+    assert torch.equal(batch.targets[:, -1], batch.inputs[:, 0]) and batch.asked.sum() == 3
+
+
+def test_an_objective_trains(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text(example("An objective"))
+    command = example("An objective", "bash").replace("\\\n", " ").split()
+    output = run(*command, cwd=tmp_path)
+    assert "movement" in output and (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()
