@@ -1,6 +1,7 @@
 """What our tasks share: the schedules of a run, the length curriculum, and what becomes of an update's measures."""
 
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,10 +101,15 @@ class ScheduledTask:
         """fairseq's iterator.
 
         Raises:
-            ConfigurationError: when there is no batch in it.
+            ConfigurationError: when there is no batch in it, or a block that is longer than --max-tokens.
         """
-        batches = super().get_batch_iterator(dataset, *args, **kwargs)
-        if len(batches.frozen_batches) == 0:
+        try:
+            batches, refused = super().get_batch_iterator(dataset, *args, **kwargs), None
+        except (AssertionError, IndexError) as error:  # of fairseq's batching: a block too long, or none left
+            if len(dataset) and max(dataset.sizes) <= (kwargs.get("max_tokens") or math.inf):
+                raise
+            refused = error
+        if refused or len(batches.frozen_batches) == 0:
             names = [f" of split {name}" for name, loaded in self.datasets.items() if loaded is dataset]
             blocks, multiple = len(dataset), kwargs.get("required_batch_size_multiple", 1)
             remedy = "raise --max-tokens to the length of a block at least"
@@ -112,7 +118,7 @@ class ScheduledTask:
                     f"{self.more_blocks(dataset, multiple)}, or add --required-batch-size-multiple 1 (it is {multiple})"
                 )
             number = "1 block" if blocks == 1 else f"{blocks} blocks"
-            raise ConfigurationError(f"no batch can be made of {number}{''.join(names)}: {remedy}.")
+            raise ConfigurationError(f"no batch can be made of {number}{''.join(names)}: {remedy}.") from refused
         return batches
 
     def more_blocks(self, dataset, needed: int) -> str:

@@ -90,10 +90,11 @@ def test_damaged_manifest_of_a_label_cache(data, trained, tmp_path):
         (["--task", "language_modeling"], "add --task smt_lm"),
         (["--arch", "transformer_lm_gpt", "--decoder-layers", 1], "--arch must be one of smt_lm"),
         (["--tokens-per-sample", 20000], "of split train: give more data or shorter blocks, or add --required-batch"),
+        (["--max-tokens", 1], "blocks of split train: raise --max-tokens to the length of a block at least"),
         (["--criterion", "cross_entropy", "--label-cache", "x"], "cross_entropy has no use for labels"),
         (["--criterion", "chunked_bptt", "--label-cache", "x"], "chunked_bptt has no use for labels"),
     ],
-    ids=["task", "arch", "few blocks", "labels for BPTT", "labels for chunked BPTT"],
+    ids=["task", "arch", "few blocks", "few tokens", "labels for BPTT", "labels for chunked BPTT"],
 )
 def test_lines_that_cannot_work(data, tmp_path, flags, sentence):
     line = [x for x in SMT if x not in ("--arch", "smt_lm_tiny")] if "--arch" in flags else SMT
@@ -115,3 +116,8 @@ def test_hydra_leaves_the_sentence_to_us(data, tmp_path):
     flags += [f"checkpoint.save_dir={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}"]
     recipe = ["--config-dir", ROOT / "fairseq_smt/config", "--config-name", "smt_lm_tiny"]
     refused(run("fairseq-hydra-train", *recipe, *flags, ok=False), "--trunk-heads 5 does not fit")
+
+
+def test_a_block_of_validation_longer_than_max_tokens(data, trained):
+    flags = ["--path", trained / "checkpoint_last.pt", "--max-tokens", 31, "--cpu"]
+    refused(fairseq("validate", data, *BLOCKS, *flags, ok=False), "blocks of split valid: raise --max-tokens")
