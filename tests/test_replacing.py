@@ -1,6 +1,7 @@
 """What the plugin changes outside of itself: listed in full, changed once, and in a notebook no more than it must."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -62,7 +63,9 @@ def changes(before, after):
 def python(code: str, *arguments: object, cwd=ROOT) -> list:
     """The JSON that a fresh interpreter prints last."""
     command = [sys.executable, "-W", "ignore", "-c", HEAD + code, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, timeout=300)
+    ours = ("HYDRA_FULL_ERROR", "PYTHONWARNINGS", "FAIRSEQ_SMT_TRACEBACK")  # other tests may have set them
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
