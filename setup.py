@@ -23,6 +23,9 @@ setup(
         "console_scripts": [
             "fairseq-smt-cache-labels = fairseq_smt.cli.cache_labels:main",
             "fairseq-smt-diagnose = fairseq_smt.cli.diagnose:main",
+            "fairseq-smt-prepare-text = fairseq_smt.cli.prepare_text:main",
+            "fairseq-smt-prepare-pixels = fairseq_smt.cli.prepare_pixels:main",
+            "fairseq-smt-complete-pixels = fairseq_smt.cli.complete_pixels:main",
         ]
     },
     install_requires=[

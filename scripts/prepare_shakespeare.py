@@ -16,7 +16,12 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from prepare_text import ConfigurationError, Settings, add_vocabulary_flags, prepare, report, split_by_number
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from fairseq_smt.cli.prepare_text import add_vocabulary_flags, report
+from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.data.preparation import Settings, prepare
+from fairseq_smt.data.splits import split_by_number
 
 TEST = ("macbeth", "twelfth_night", "richard_ii", "tempest")
 VALID = ("julius_caesar", "as_you_like_it")

@@ -16,7 +16,7 @@ find_python() {
 
 setup_environment() {
     local python torch="${TORCH_SPEC:-torch==2.13.0}" venv="${VENV:-.venv}"
-    if [ ! -f "$venv/installed" ] || [ setup.py -nt "$venv/installed" ]; then
+    if [ ! -f "$venv/installed" ] || [ setup.py -nt "$venv/installed" ] || [ pyproject.toml -nt "$venv/installed" ]; then
         python=$(find_python) || return 1
         echo "setup: installing into $venv with $("$python" --version): $torch, fairseq and helpers."
         echo "setup: about 1.5 GB with a CPU build of torch; on Linux the package index may serve a CUDA build of"

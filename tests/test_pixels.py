@@ -70,11 +70,11 @@ def test_pooling_and_levels_equal_loops():
 
 @pytest.fixture
 def script(monkeypatch):
-    """Run a script's `main` in this process."""
+    """Run a command's `main` in this process."""
 
     def call(name: str, *flags: object) -> None:
         monkeypatch.setattr(sys, "argv", [name, *map(str, flags)])
-        importlib.import_module(name).main()
+        importlib.import_module(f"fairseq_smt.cli.{name}").main()
 
     return call
 
@@ -147,7 +147,7 @@ def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatc
     with pytest.raises(SystemExit, match="prepare_pixels: --destdir small is a file"):
         script("prepare_pixels", "--destdir", "small")
     assert not (tmp_path / "data").exists()
-    with pytest.raises(ConfigurationError, match="must be a folder written by scripts/prepare_pixels.py"):
+    with pytest.raises(ConfigurationError, match="must be a folder written by fairseq-smt-prepare-pixels"):
         PixelFormat.load(tmp_path)
     (tmp_path / "pixels.json").write_text("{")
     with pytest.raises(ConfigurationError, match="pixels.json is damaged"):

@@ -14,8 +14,8 @@ from pydoc_data.topics import topics
 import pytest
 import torch
 
-import prepare_text as prepare_text_script
 import progress
+from fairseq_smt.cli import prepare_text as prepare_text_script
 from fairseq_smt.data.vocabulary import decoder
 from ngram_baselines import bits
 from tests.conftest import ROOT
@@ -40,7 +40,7 @@ def test_ngram_baselines_equal_a_plain_count():
 
 @pytest.fixture
 def prepare_text(tmp_path, monkeypatch, capsysbinary):
-    """Call scripts/prepare_text.py in a folder with some texts; returns what it prints on stdout."""
+    """Call fairseq-smt-prepare-text in a folder with some texts; returns what it prints on stdout."""
     monkeypatch.chdir(tmp_path)
     for i, name in enumerate(("book", "other", "a", "b", "v", "t")):
         (tmp_path / f"{name}.txt").write_text("".join(topics[x] for x in sorted(topics)[i::6])[:40000])
@@ -57,7 +57,7 @@ def prepare_text(tmp_path, monkeypatch, capsysbinary):
 
 def examples() -> list[str]:
     """The lines of --help that call the script, without its name."""
-    return re.findall(r"^ +python scripts/prepare_text.py (.*)", prepare_text_script.__doc__, re.MULTILINE)
+    return re.findall(r"^ +fairseq-smt-prepare-text (.*)", prepare_text_script.__doc__, re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", examples())

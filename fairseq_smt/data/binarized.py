@@ -31,7 +31,7 @@ def check_binarized(folder: str, split: str, combine: bool) -> None:
 
 def _check(prefix: str) -> None:
     index, text = f"{prefix}.idx", f"{prefix}.bin"
-    again = "make the data anew by fairseq-preprocess or scripts/prepare_text.py."
+    again = "make the data anew by fairseq-preprocess or fairseq-smt-prepare-text."
     size = os.path.getsize(text)
     with open(index, "rb") as file:
         head = file.read(HEADER.size)

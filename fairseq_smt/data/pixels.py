@@ -49,11 +49,13 @@ class PixelFormat:
             ConfigurationError: when there is none, or a damaged one.
         """
         path = folder / DESCRIPTION
-        require(path.is_file(), f"{path} does not exist: DATA must be a folder written by scripts/prepare_pixels.py.")
+        require(path.is_file(), f"{path} does not exist: DATA must be a folder written by fairseq-smt-prepare-pixels.")
         try:
             return cls(**{name: int(value) for name, value in json.loads(path.read_text(encoding="utf-8")).items()})
         except (ValueError, TypeError, AttributeError):
-            raise ConfigurationError(f"{path} is damaged: make the data anew with scripts/prepare_pixels.py.") from None
+            raise ConfigurationError(
+                f"{path} is damaged: make the data anew with fairseq-smt-prepare-pixels."
+            ) from None
 
 
 def read_idx(path: str | Path) -> np.ndarray:

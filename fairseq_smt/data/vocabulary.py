@@ -108,7 +108,7 @@ def load(folder: Path) -> Vocabulary | None:
     path = folder / DESCRIPTION
     if not path.is_file():
         return None
-    again = "make the data anew with scripts/prepare_text.py."
+    again = "make the data anew with fairseq-smt-prepare-text."
     try:
         kind = json.loads(path.read_text(encoding="utf-8"))["kind"]
     except (ValueError, KeyError, TypeError):
