@@ -3,9 +3,9 @@
     fairseq-smt-complete-pixels DATA --path smt.pt bptt.pt --output completions.png
 
 DATA is a folder of fairseq-smt-prepare-pixels. The RNN reads the rows shown, from its initial memory, and samples the
-others pixel by pixel; its state is one memory of fixed size. The picture has a row each for what is shown, for the truth and
-for every checkpoint. Bits per pixel by image row, of the RNN alone and of the ceiling where a checkpoint has a teacher,
-are printed as Markdown and written as JSON beside the picture.
+others pixel by pixel; its state is one memory of fixed size. The picture has a row each for what is shown, for the
+truth and for every checkpoint. Bits per pixel by image row, of the RNN alone and of the ceiling where a checkpoint
+has a teacher, are printed as Markdown and written as JSON beside the picture.
 """
 
 import argparse
