@@ -29,7 +29,7 @@ from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import make_builder
 
 import fairseq_smt
-from fairseq_smt.core.batch import Modules
+from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.objectives import DaggerMemoryTraining
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec

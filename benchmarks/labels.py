@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
+from fairseq_smt.core.interface import Batch, Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS, build_teacher

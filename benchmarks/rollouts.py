@@ -23,12 +23,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Modules, Terms
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
+from fairseq_smt.core.interface import Batch, Modules, Terms
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.teacher import build_teacher

@@ -9,7 +9,7 @@ from fairseq import checkpoint_utils
 from torch import Tensor
 
 import fairseq_smt  # noqa: F401
-from fairseq_smt.core.batch import Batch
+from fairseq_smt.core.interface import Batch
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fairseq_smt
 
 fairseq_smt.register()
-from fairseq_smt.core.batch import Draws  # noqa: E402
+from fairseq_smt.core.random import Draws  # noqa: E402
 from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterion, ChunkedBpttCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.dmt import DmtCriterion, DmtCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.smt import SmtCriterion, SmtCriterionConfig  # noqa: E402

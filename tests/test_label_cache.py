@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.fingerprints import unpack
+from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.data.label_cache.codec import STORED
 from fairseq_smt.data.label_cache.files import ShardFiles

@@ -12,7 +12,7 @@ import torch
 from fairseq import checkpoint_utils, tasks, utils
 from omegaconf import open_dict
 
-from fairseq_smt.core.batch import Batch, Modules
+from fairseq_smt.core.interface import Batch, Modules
 from fairseq_smt.errors import require
 from fairseq_smt.models.smt_lm import SmtLanguageModel
 

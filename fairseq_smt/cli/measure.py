@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.cli.loading import Checkpoint, modules_of
-from fairseq_smt.core.batch import Batch
 from fairseq_smt.core.configs import from_flags
 from fairseq_smt.core.diagnostics import (
     PrincipalAxes,
@@ -19,6 +18,7 @@ from fairseq_smt.core.diagnostics import (
     loss_by_position,
     unrolled_gradients,
 )
+from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.transitions import labels_of
 from fairseq_smt.criterions.objective import BITS

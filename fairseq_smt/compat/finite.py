@@ -8,7 +8,7 @@ import torch
 from fairseq.distributed import utils as distributed
 from fairseq.trainer import Trainer
 
-from fairseq_smt.core.batch import on_host
+from fairseq_smt.core.interface import on_host
 from fairseq_smt.errors import ConfigurationError
 from fairseq_smt.replacing import replace
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fairseq_smt.core.configs import FutureConfig, RnnConfig
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.layers import Block, gelu, rotary_table
-from fairseq_smt.core.random import draw_positions, take
+from fairseq_smt.core.random import draw_positions, gather
 
 
 class WindowPredictor(nn.Module):
@@ -47,7 +47,7 @@ class WindowPredictor(nn.Module):
         s = t[..., None] + torch.arange(min(self.futures or length, length), device=t.device)
         inside = s < length
         s = s.clamp(max=length - 1)
-        return s, inside & take(targets, s)
+        return s, inside & gather(targets, s)
 
     def forward(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """Logits of y_s.
@@ -68,7 +68,7 @@ class WindowPredictor(nn.Module):
         batch, positions, futures = s.shape
         memory_tokens = memory.shape[2]
         x = self.memory_in(memory.flatten(0, 1))
-        seen = take(tokens, s[..., 1:]).flatten(0, 1)
+        seen = gather(tokens, s[..., 1:]).flatten(0, 1)
         x = torch.cat((x, self.embedding(seen)), dim=1)
         rotary = rotary_table(x.shape[1], x.shape[2] // self.blocks[0].attention.heads, x)
         for block in self.blocks:
@@ -83,7 +83,7 @@ class FarPredictor(nn.Module):
     tasks whose answer the memory and the last inputs decide. `futures` targets s are drawn per position t.
     """
 
-    WINDOW = 8
+    SEEN = 8
     OCTAVES = 6
     PERIODS = 7
 
@@ -93,7 +93,7 @@ class FarPredictor(nn.Module):
         require(self.futures > 0, f"--futures must be positive with --future far, got {self.futures}.")
         self.embedding = nn.Embedding(vocabulary, width)
         memory = rnn.memory_tokens * rnn.memory_width
-        features = memory + self.WINDOW * width + 2 * self.OCTAVES + 4 * self.PERIODS
+        features = memory + self.SEEN * width + 2 * self.OCTAVES + 4 * self.PERIODS
         self.gate = nn.Linear(features, 4 * width)
         self.value = nn.Linear(features, 4 * width)
         self.out = nn.Linear(4 * width, vocabulary)
@@ -118,9 +118,9 @@ class FarPredictor(nn.Module):
     def features(self, memory: Tensor, tokens: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """What `out` turns into logits, with the arguments of `forward`: (B, P, S, D)."""
         batch, positions, futures = s.shape
-        window = s[..., None] + torch.arange(1 - self.WINDOW, 1, device=s.device)
-        after = window > t[..., None, None]
-        seen = self.embedding(take(tokens, window.clamp(min=0)))
+        inputs = s[..., None] + torch.arange(1 - self.SEEN, 1, device=s.device)
+        after = inputs > t[..., None, None]
+        seen = self.embedding(gather(tokens, inputs.clamp(min=0)))
         seen = torch.where(after[..., None], seen, 0).flatten(-2)
         ahead = (s - t[..., None]).clamp(min=0)  # s lies before t where there was no target to draw
         distance = torch.log1p(ahead.float())[..., None] * (2.0 ** torch.arange(-4, self.OCTAVES - 4, device=s.device))

@@ -4,6 +4,8 @@ A counter-based generator: the splitmix64 mixing function applied to the key. It
 runs vectorised on any device, and gives the same numbers on all of them.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,6 +50,27 @@ def keyed_uniform(seed: int, update: int | Tensor, stream: int, ids: Tensor, n: 
     return _shift(bits, 40).to(torch.float32) / (1 << 24)
 
 
+@dataclass
+class Draws:
+    """Random numbers of one update: keyed by seed, update and sample ids, and by the purpose that asks for them."""
+
+    seed: int
+    update: int
+    ids: Tensor
+
+    PURPOSES = ("future", "future target", "readout", "dynamics", "uniformity", "chunk")
+    """A purpose's place keys its numbers: append to the end only, or runs that exist draw others when they go on."""
+
+    def __call__(self, purpose: str, n: int) -> Tensor:
+        """n uniform numbers in [0, 1) per sample: (B, n)."""
+        return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), self.ids, n)
+
+    def shared(self, purpose: str, n: int) -> list[float]:
+        """n uniform numbers in [0, 1) that all samples of the update share, in every process."""
+        ids = torch.zeros(1, dtype=torch.int64)
+        return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), ids, n)[0].tolist()
+
+
 def row_hash(tokens: Tensor) -> Tensor:
     """A number in [0, 1) for each row of int64 tokens (B, T), the same wherever the row stands: (B,) float32."""
     words = _mix(_mix(torch.arange(tokens.shape[1], device=tokens.device)) ^ tokens)
@@ -72,14 +95,14 @@ def draw_positions(mask: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     return eligible_first.gather(1, rank), (count > 0).expand_as(rank)
 
 
-def take(x: Tensor, positions: Tensor) -> Tensor:
+def gather(x: Tensor, positions: Tensor) -> Tensor:
     """Entries of x (B, T, ...) at positions (B, ...): the shape of `positions` followed by x's trailing axes."""
     batch = torch.arange(x.shape[0], device=x.device).view(-1, *[1] * (positions.dim() - 1))
     return x[batch, positions]
 
 
-def take_all(x: Tensor, *positions: Tensor) -> list[Tensor]:
-    """`take` at several sets of positions, (B, n) each, at once: one gather, and one scatter for all their gradients.
+def gather_all(x: Tensor, *positions: Tensor) -> list[Tensor]:
+    """`gather` at several sets of positions, (B, n) each, at once: one gather, and one scatter for all their gradients.
 
     The gradients of an entry are added in the order of the arguments, by one thread: to the same bits in every run.
     """

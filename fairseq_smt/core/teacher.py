@@ -18,7 +18,7 @@ from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require, require_positive
 from fairseq_smt.core.heads import CAUSAL_HEADS
 from fairseq_smt.core.layers import Block, rotary_table
-from fairseq_smt.core.random import take
+from fairseq_smt.core.random import gather
 from fairseq_smt.core.window import WindowTeacher
 
 
@@ -82,7 +82,7 @@ class CausalTeacher(nn.Module):
 
     def at(self, tokens: Tensor, positions: Tensor, real: Tensor | None = None) -> Tensor:
         """The labels at positions (B, P): (B, P, K, d)."""
-        return take(self.labels(tokens), positions)
+        return gather(self.labels(tokens), positions)
 
 
 def build_teacher(vocabulary: int, rnn: RnnConfig, sizes: TeacherConfig) -> CausalTeacher | WindowTeacher:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairseq_smt.core.batch import Batch, Draws, Modules
 from fairseq_smt.core.gradient import pass_without_gradient
-from fairseq_smt.core.random import draw_positions, take, take_all
+from fairseq_smt.core.interface import Batch, Modules
+from fairseq_smt.core.random import Draws, draw_positions, gather, gather_all
 
 
 @dataclass
@@ -49,17 +49,17 @@ class Transitions:
         drawn = [index for index in wanted if index is not None]
         if steps is not None:
             drawn.insert(0, (steps - 1).clamp(min=0))
-        taken = iter(take_all(self.label, *drawn) if drawn else [])
+        taken = iter(gather_all(self.label, *drawn) if drawn else [])
         source = self.source(initial) if steps is None else _or_initial(steps, initial, next(taken))
         return [source, *(self.label if index is None else next(taken) for index in wanted)]
 
     def positions_of(self, index: Tensor | None) -> Tensor:
         """t of drawn transitions (B, n), all for None."""
-        return self.positions if index is None else take(self.positions, index)
+        return self.positions if index is None else gather(self.positions, index)
 
     def of_block(self, x: Tensor) -> Tensor:
         """Entries of x (B, T, ...) at the transitions' positions, (B, N, ...)."""
-        return x if self.before is None else take(x, self.positions)
+        return x if self.before is None else gather(x, self.positions)
 
 
 def _or_initial(positions: Tensor, initial: Tensor, before: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require_positive
 from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.memory import normalize_memory
-from fairseq_smt.core.random import take
+from fairseq_smt.core.random import gather
 
 ROWS = 1024
 """Windows encoded side by side by `labels`, which bounds its memory."""
@@ -49,8 +49,8 @@ class WindowTeacher(nn.Module):
         visible = index >= 0
         index = index.clamp(min=0)
         if real is not None:
-            visible = visible & take(real, index)
-        x = self.embedding(take(tokens, index)).flatten(0, 1)
+            visible = visible & gather(real, index)
+        x = self.embedding(gather(tokens, index)).flatten(0, 1)
         x = torch.cat((x, self.registers.expand(len(x), -1, -1)), dim=1)
         visible = nn.functional.pad(visible.flatten(0, 1), (0, memory_tokens), value=True)
         rotary = rotary_table(x.shape[1], x.shape[2] // self.blocks[0].attention.heads, x)

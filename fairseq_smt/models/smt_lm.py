@@ -8,11 +8,11 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel, register_model
 
 from fairseq_smt.compat.checkpoints import the_checkpoint
-from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig, from_flags
 from fairseq_smt.core.fingerprints import mark, mixed, pack, unpack
 from fairseq_smt.core.future import FUTURES, build_future
+from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
 from fairseq_smt.errors import ConfigurationError, require

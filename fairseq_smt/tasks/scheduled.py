@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
-from fairseq_smt.core.batch import on_host
+from fairseq_smt.core.interface import on_host
 from fairseq_smt.core.schedules import LengthCurriculum, Numbers, Schedules, Span
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.errors import ConfigurationError

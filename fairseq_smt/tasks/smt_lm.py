@@ -14,13 +14,13 @@ from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tokenizer import tokenize_line
 
-from fairseq_smt.core.batch import Batch
+from fairseq_smt.core.interface import Batch
 from fairseq_smt.data import vocabulary
 from fairseq_smt.data.binarized import check_binarized
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
 from fairseq_smt.errors import ConfigurationError, require
-from fairseq_smt.generation import PromptGenerator
 from fairseq_smt.tasks.baseline import BaselineTask
+from fairseq_smt.tasks.generation import PromptGenerator
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)

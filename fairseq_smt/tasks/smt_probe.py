@@ -11,7 +11,7 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 
-from fairseq_smt.core.batch import Batch
+from fairseq_smt.core.interface import Batch
 from fairseq_smt.criterions.objective import ObjectiveCriterion
 from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe_sample
 from fairseq_smt.data.probes import PROBES, SPLITS

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fairseq_smt.core.batch import on_host
 from fairseq_smt.core.fingerprints import UNKNOWN, unpack
+from fairseq_smt.core.interface import on_host
 from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
 from tests.commands.test_training import losses, parameters, records, remembered
 from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
@@ -222,7 +222,7 @@ def test_a_reordered_decoder_goes_on_from_the_memories_of_the_rows_kept(data):
 
 @pytest.mark.parametrize("min_len", [1, 2])
 def test_a_row_whose_prompt_is_over_is_generated_freely_while_another_is_forced(data, min_len):
-    from fairseq_smt.generation import PromptGenerator
+    from fairseq_smt.tasks.generation import PromptGenerator
 
     model, criterion, _ = stage(data, "--criterion", "smt")
     words = criterion.task.source_dictionary

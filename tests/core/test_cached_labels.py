@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.objectives import ROLLOUTS, DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS
 from tests.core.toy import gradient_size, make_batch, make_modules

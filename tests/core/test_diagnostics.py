@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fairseq_smt.core.batch import Batch, Draws
 from fairseq_smt.core.diagnostics import (
     PrincipalAxes,
     drift_by_horizon,
@@ -12,7 +11,9 @@ from fairseq_smt.core.diagnostics import (
     loss_by_position,
     unrolled_gradients,
 )
+from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
+from fairseq_smt.core.random import Draws
 from tests.core.toy import V, make_batch, make_modules
 
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fairseq_smt.core.batch import Batch, Draws
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackpropagation, DaggerMemoryTraining
+from fairseq_smt.core.random import Draws
 from fairseq_smt.core.rollout import sequential, warm
 from fairseq_smt.core.teacher import HEADS
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of

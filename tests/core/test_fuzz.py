@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
+from fairseq_smt.core.interface import Batch, Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import (
     CHUNK_LENGTHS,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_smt.core.random import draw_positions, keyed_uniform, row_hash, take, take_all
+from fairseq_smt.core.random import draw_positions, gather, gather_all, keyed_uniform, row_hash
 
 IDS = torch.tensor([0, 1, 5, 7, 123456789, 2**40])
 
@@ -89,9 +89,9 @@ def test_draw_gives_one_eligible_position_of_every_stratum(data, length, rows, n
     assert positions.shape == valid.shape == (rows, n)
     assert ((positions >= 0) & (positions < length)).all()
     assert torch.equal(valid, mask.any(1, keepdim=True).expand(rows, n))
-    assert take(mask, positions)[valid].all()
+    assert gather(mask, positions)[valid].all()
     count, i = mask.sum(1, keepdim=True), torch.arange(n)
-    rank = take(mask.cumsum(1), positions) - 1
+    rank = gather(mask.cumsum(1), positions) - 1
     assert (positions.diff(dim=1) >= 0).all()
     assert (rank <= ((i + 1) * count - 1).clamp(min=0) // n)[valid].all()
     assert (rank + 1 >= i * count / n)[valid].all()
@@ -99,7 +99,7 @@ def test_draw_gives_one_eligible_position_of_every_stratum(data, length, rows, n
 
 def test_take_indexes_rows():
     x, positions = torch.randn(2, 5, 3), torch.tensor([[[0, 4], [1, 1]], [[2, 3], [0, 0]]])
-    taken = take(x, positions)
+    taken = gather(x, positions)
     assert taken.shape == (2, 2, 2, 3)
     for b, i, j in torch.cartesian_prod(*[torch.arange(2)] * 3).tolist():
         assert torch.equal(taken[b, i, j], x[b, positions[b, i, j]])
@@ -110,7 +110,7 @@ def test_taking_all_at_once_is_taking_one_by_one(dtype):
     x = torch.randn(2, 5, 3, 2).to(dtype).requires_grad_()
     positions = [torch.tensor(p) for p in ([[0, 4], [2, 1]], [[3], [1]], [[], []], [[1, 1, 0], [4, 4, 4]])]
     positions = [p.long() for p in positions]
-    found, expected = take_all(x, *positions), [take(x, p) for p in positions]
+    found, expected = gather_all(x, *positions), [gather(x, p) for p in positions]
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
     weights = [torch.randn_like(taken) for taken in expected]
     ours, wanted = (

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from fairseq_smt.core.batch import Modules
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
+from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.schedules import LengthCurriculum, Ramp, Span, WaitingRamp

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Draws
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.diagnostics import effective_rank
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
-from fairseq_smt.core.random import draw_positions, take
+from fairseq_smt.core.random import Draws, draw_positions, gather
 from fairseq_smt.core.teacher import HEADS
 from tests.core.operations import Operations
 from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
@@ -73,19 +72,19 @@ def test_every_term_is_that_of_the_drawn_positions(future, tokens):
 
     t, valid = draw_positions(predictor.eligible(batch.real, batch.asked), draw("future", 3))
     s, asked = predictor.targets_for(t, batch.asked, draw("future target", 3 * predictor.futures))
-    asked, memory, wanted = asked & valid[..., None], take(labels, t), take(batch.targets, s)
+    asked, memory, wanted = asked & valid[..., None], gather(labels, t), gather(batch.targets, s)
     decoded = losses.mean_of(*losses.cross_entropy(predictor(memory, batch.inputs, t, s), wanted, asked))
     borrowed = predictor(memory[[3, 0, 1, 2]], batch.inputs, t, s)
     lent = asked & torch.tensor([True, True, True, False])[:, None, None]  # the row after the padding borrows from it
     shuffled = losses.mean_of(*losses.cross_entropy(borrowed, wanted, lent))
 
     t, valid = draw_positions(batch.asked, draw("readout", 5))
-    nll = -rnn.readout(take(labels, t)).log_softmax(-1).gather(-1, take(batch.targets, t)[..., None])[..., 0]
-    readout, ceiling = nll[valid].mean(), nll[valid & take(batch.scored, t)].mean()
+    nll = -rnn.readout(gather(labels, t)).log_softmax(-1).gather(-1, gather(batch.targets, t)[..., None])[..., 0]
+    readout, ceiling = nll[valid].mean(), nll[valid & gather(batch.scored, t)].mean()
 
     t, valid = draw_positions(batch.real, draw("dynamics", 4))
     before = torch.cat((rnn.initial(4)[:, None], labels), 1)
-    source, label, inputs = take(before, t), take(labels, t), rnn.cell.inputs(take(batch.inputs, t))
+    source, label, inputs = gather(before, t), gather(labels, t), rnn.cell.inputs(gather(batch.inputs, t))
     moved = rnn.cell(source.flatten(0, 1), inputs.flatten(0, 1)).view_as(label)
     dynamics, pursuit = losses.mean_of(*losses.dynamics(moved, label, valid)), losses.pursuit(moved, label, valid)
 

@@ -9,7 +9,7 @@ from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.layers import CausalConvolution, rotary_table, rotate
 from fairseq_smt.core.memory import normalize_memory
-from fairseq_smt.core.random import draw_positions, keyed_uniform, take
+from fairseq_smt.core.random import draw_positions, gather, keyed_uniform
 from fairseq_smt.core.teacher import CAUSAL_HEADS, HEADS, build_teacher, fingerprint
 
 V, K, D, T = 11, 3, 8, 12
@@ -68,7 +68,7 @@ def test_labels_of_little_or_nothing(head, shape):
 def test_labels_at_positions_are_those_of_all_positions(head):
     teacher, tokens = make_teacher(head), make_tokens()
     positions = torch.tensor([[0, 4, 11], [3, 3, 7], [10, 1, 2]])
-    expected = take(teacher.labels(tokens), positions)
+    expected = gather(teacher.labels(tokens), positions)
     torch.testing.assert_close(teacher.at(tokens, positions), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -304,7 +304,7 @@ def test_far_logits_see_the_last_inputs_after_t_only():
         changed = tokens.clone()
         changed[:, changed_at] = (changed[:, changed_at] + 1) % V
         moved = (future(memory, changed, t, s) - logits).abs().amax(-1)
-        seen = (changed_at > t[..., None]) & (changed_at <= s) & (changed_at > s - future.WINDOW)
+        seen = (changed_at > t[..., None]) & (changed_at <= s) & (changed_at > s - future.SEEN)
         assert moved[~seen].sum() < 1e-6
         assert (moved[seen] > 1e-5).all()
     assert ((future(memory.flip(1), tokens, t, s) - logits).abs().amax(-1) > 1e-5).all()

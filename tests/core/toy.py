@@ -3,9 +3,9 @@
 import torch
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Modules
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
+from fairseq_smt.core.interface import Batch, Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import build_teacher
 

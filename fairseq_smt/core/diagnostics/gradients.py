@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Modules
+from fairseq_smt.core.interface import Batch, Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 
 

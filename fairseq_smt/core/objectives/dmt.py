@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import require, require_not_negative, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
+from fairseq_smt.core.interface import Batch, Modules, Terms
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
-from fairseq_smt.core.random import take
+from fairseq_smt.core.objectives.validation import score, unroll_and_score
+from fairseq_smt.core.random import Draws, gather
 from fairseq_smt.core.rollout import Chunks, from_starts, jacobi, warm_starts, with_gradient
 from fairseq_smt.core.transitions import labels_of
 
@@ -106,7 +106,7 @@ class DaggerMemoryTraining:
         if not training:
             with pass_without_gradient():
                 score(terms, "ceiling", rnn.readout, labels, batch.targets, batch.scored)
-            unroll_and_score(modules, batch, terms, self.horizon, lambda t: take(labels, t))
+            unroll_and_score(modules, batch, terms, self.horizon, lambda t: gather(labels, t))
         return terms
 
     def chunk_at(self, update: int, length: int, adapted: int | None = None) -> tuple[int, int]:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.decoding import decode
 from fairseq_smt.core.diagnostics import effective_rank, label_variance
 from fairseq_smt.core.errors import require, require_not_negative, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
-from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
-from fairseq_smt.core.random import draw_positions, take
+from fairseq_smt.core.interface import Batch, Modules, Terms
+from fairseq_smt.core.objectives.validation import score, unroll_and_score
+from fairseq_smt.core.random import Draws, draw_positions, gather
 from fairseq_smt.core.transitions import Transitions, label_transitions
 
 DETACH = ("none", "source", "target", "both")
@@ -200,7 +200,7 @@ class SupervisedMemoryTraining:
         future, t, memory = modules.future, drawn.positions, drawn.label
         s, mask = future.targets_for(t, batch.asked, draw("future target", t.shape[1] * future.futures))
         mask = mask & drawn.mask[..., None]
-        targets = take(batch.targets, s)
+        targets = gather(batch.targets, s)
         total, *_ = decode(future.out, future.features(memory, batch.inputs, t, s), targets, mask)
         if measured and len(memory) > 1:
             borrowed = mask & drawn.mask.roll(1, dims=0)[..., None]  # a row of padding has no memory to lend
@@ -214,7 +214,7 @@ class SupervisedMemoryTraining:
     @staticmethod
     def _readout(modules: Modules, batch: Batch, drawn: Drawn, terms: Terms) -> Tensor:
         """CE of the readout on labels."""
-        targets, scored = (take(x, drawn.positions) for x in (batch.targets, batch.scored))
+        targets, scored = (gather(x, drawn.positions) for x in (batch.targets, batch.scored))
         return score(terms, "ceiling", modules.rnn.readout, drawn.label, targets, drawn.mask, scored)
 
     def _dynamics(self, modules: Modules, batch: Batch, drawn: Drawn, source: Tensor, terms: Terms) -> Tensor:
@@ -224,7 +224,7 @@ class SupervisedMemoryTraining:
         if self.detach in ("source", "both"):  # m_∅ belongs to the RNN and is trained all the same
             source = torch.where((positions == 0)[..., None, None], source, source.detach())
         cell = modules.rnn.cell
-        inputs = cell.inputs(take(batch.inputs, positions))
+        inputs = cell.inputs(gather(batch.inputs, positions))
         prediction = cell(source.flatten(0, 1), inputs.flatten(0, 1)).view_as(label)
         symmetric = terms.add("dynamics", *losses.dynamics(prediction, target, mask))
         loss = self.dynamics_weight * symmetric
@@ -250,5 +250,5 @@ class SupervisedMemoryTraining:
     @staticmethod
     def _labels_at(modules: Modules, batch: Batch, transitions: Transitions, t: Tensor) -> Tensor:
         if transitions.before is None:
-            return take(transitions.label, t)
+            return gather(transitions.label, t)
         return modules.teacher.at(batch.inputs, t, batch.real)

@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq_smt.core.batch import Batch
 from fairseq_smt.core.errors import ConfigurationError, require, require_positive
+from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.random import keyed_uniform, row_hash
 
 SPLITS = ("train", "valid", "test")

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.batch import Batch, Modules, Terms
 from fairseq_smt.core.decoding import decode
 from fairseq_smt.core.diagnostics import horizons
 from fairseq_smt.core.gradient import pass_without_gradient
-from fairseq_smt.core.random import take
+from fairseq_smt.core.interface import Batch, Modules, Terms
+from fairseq_smt.core.random import gather
 from fairseq_smt.core.readout import Readout
 
 
@@ -55,8 +55,8 @@ def unroll_and_score(
     steps = horizons(horizon)
     inside = [h for h in steps if h <= batch.inputs.shape[1]]
     t = (torch.tensor(inside, device=memories.device, dtype=torch.long) - 1).expand(len(memories), -1)
-    real = take(batch.real, t)
-    error = losses.squared_error(take(memories, t), labels_at(t)) * real
+    real = gather(batch.real, t)
+    error = losses.squared_error(gather(memories, t), labels_at(t)) * real
     for i, h in enumerate(steps):
         if i < len(inside):
             terms.add(f"drift_{h}", error[:, i].sum(), real[:, i].sum())

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from fairseq_smt.core.random import keyed_uniform
 from fairseq_smt.core.teacher import CausalTeacher, WindowTeacher
 
 
@@ -46,26 +45,6 @@ class Batch:
     def __post_init__(self) -> None:
         if self.scored is None:
             self.scored = self.asked
-
-
-@dataclass
-class Draws:
-    """Random numbers of one update: keyed by seed, update and sample ids, and by the purpose that asks for them."""
-
-    seed: int
-    update: int
-    ids: Tensor
-
-    PURPOSES = ("future", "future target", "readout", "dynamics", "uniformity", "chunk")
-
-    def __call__(self, purpose: str, n: int) -> Tensor:
-        """n uniform numbers in [0, 1) per sample: (B, n)."""
-        return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), self.ids, n)
-
-    def shared(self, purpose: str, n: int) -> list[float]:
-        """n uniform numbers in [0, 1) that all samples of the update share, in every process."""
-        ids = torch.zeros(1, dtype=torch.int64)
-        return keyed_uniform(self.seed, self.update, self.PURPOSES.index(purpose), ids, n)[0].tolist()
 
 
 @dataclass

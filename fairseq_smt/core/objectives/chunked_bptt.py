@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from fairseq_smt.core.batch import Batch, Draws, Modules, Terms
 from fairseq_smt.core.errors import require_not_negative, require_positive
-from fairseq_smt.core.objectives.own_memories import score, unroll_and_score
+from fairseq_smt.core.interface import Batch, Modules, Terms
+from fairseq_smt.core.objectives.validation import score, unroll_and_score
+from fairseq_smt.core.random import Draws
 from fairseq_smt.core.rollout import warm
 
 
