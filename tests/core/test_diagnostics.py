@@ -13,7 +13,7 @@ from fairseq_smt.core.diagnostics import (
     unrolled_gradients,
 )
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
-from tests.core.toy import V, make_batch, make_modules
+from tests.support.toy import V, make_batch, make_modules
 
 
 def rows_of(batch):
