@@ -7,4 +7,4 @@ source scripts/setup.sh
 setup_environment
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 exec python -m pytest -q -n "${TEST_PROCESSES:-2}" --stress -rP --show-capture=stdout --durations 0 \
-    tests/reliability tests/test_label_cache_writing.py "$@"
+    tests/reliability tests/data/test_label_cache_writing.py "$@"

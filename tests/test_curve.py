@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-RECORD = Path(__file__).parent / "tiny_curve.json"
+RECORD = Path(__file__).parent / "support/tiny_curve.json"
 UPDATES, BATCH, LENGTH, SYMBOLS = 20, 8, 32, 36
 
 

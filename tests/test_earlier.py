@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import fairseq_smt
 from fairseq_smt.core.language_model import RecurrentLanguageModel
-from tests.conftest import ROOT, fairseq, run
+from tests.support.commands import ROOT, fairseq, run
 
 fairseq_smt.register()
 

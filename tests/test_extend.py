@@ -10,8 +10,8 @@ from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.heads import CAUSAL_HEADS
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.data.probes import PROBES
-from tests.conftest import run
-from tests.core.toy import gradient_size, make_batch, make_modules
+from tests.support.commands import run
+from tests.support.toy import gradient_size, make_batch, make_modules
 
 PAGE = (Path(__file__).parent.parent / "docs/extend.md").read_text()
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from tests.support.commands import ROOT
 
 
 def test_the_commands_work_after_a_plain_installation(tmp_path):

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from tests.support.commands import ROOT
 
 HEAD = """
 import atexit, importlib, json, logging, os, sys, types, warnings

@@ -18,7 +18,7 @@ import progress
 from fairseq_smt.cli import prepare_text as prepare_text_script
 from fairseq_smt.data.vocabulary import decoder
 from ngram_baselines import bits
-from tests.conftest import ROOT
+from tests.support.commands import ROOT
 
 
 def test_ngram_baselines_equal_a_plain_count():

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from fairseq_smt.core.fingerprints import unpack
-from tests.commands.test_scoring import evaluate
-from tests.conftest import TRAIN, fairseq
-from tests.label_cache import cache
-from tests.test_checkpoint import averaged
+from tests.support.commands import TRAIN, fairseq
+from tests.support.label_cache import cache
+from tests.support.models import averaged
+from tests.support.scoring import evaluate
 
 
 @pytest.fixture(scope="module")

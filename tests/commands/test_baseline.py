@@ -4,7 +4,7 @@ import pytest
 import torch
 from fairseq.logging import metrics
 
-from tests.commands.test_stages import stage
+from tests.support.one_step import stage
 
 ALONE = ["--memory-head", "none"]
 BPTT = ["--criterion", "cross_entropy", *ALONE]

@@ -2,16 +2,9 @@
 
 import pytest
 
-from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq, run
-from tests.label_cache import cache, contents, copy_of, file_of, flip
-
-SMT = [*TRAIN, "--criterion", "smt", "--max-update", 1, "--disable-validation"]
-
-
-def refused(output: str, *sentences: str) -> None:
-    assert "Traceback" not in output, output[-3000:]
-    for sentence in sentences:
-        assert sentence in output.strip().splitlines()[-1], output[-3000:]
+from tests.support.commands import BLOCKS, ROOT, fairseq, run
+from tests.support.label_cache import cache, contents, copy_of, file_of, flip
+from tests.support.refusals import SMT, refused
 
 
 def test_a_damaged_checkpoint_is_left_as_it_is(data, trained, tmp_path):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.conftest import TRAIN, fairseq, run
+from tests.support.commands import TRAIN, fairseq, run
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq, run
+from tests.support.commands import BLOCKS, ROOT, TRAIN, fairseq, run
 
 SMT = [*TRAIN, "--criterion", "smt", "--max-update", "1", "--disable-validation"]
 

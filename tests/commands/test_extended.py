@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from tests.commands.test_probe import SMT, train
-from tests.commands.test_training import records, remembered
+from tests.support.probes import SMT, train
+from tests.support.training import records, remembered
 
 LSTM = ["--arch", "lstm_lm", "--decoder-embed-dim", 8, "--decoder-layers", 1, "--decoder-hidden-size", 8]
 LSTM += ["--decoder-out-embed-dim", 8, "--criterion", "cross_entropy"]

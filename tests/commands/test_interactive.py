@@ -2,7 +2,7 @@
 
 import re
 
-from tests.conftest import BLOCKS, fairseq
+from tests.support.commands import BLOCKS, fairseq
 
 LONG = "A prompt that is much longer than the block of thirty-two symbols that the model was trained on. " * 3
 PROMPTS = ["The list", "", LONG.strip(), "snow☃man €", "☃☃"]

@@ -3,8 +3,8 @@
 import pytest
 
 from fairseq_smt.core.fingerprints import UNKNOWN, unpack
-from tests.commands.test_training import parameters, records
-from tests.conftest import BLOCKS, TRAIN, fairseq
+from tests.support.commands import BLOCKS, TRAIN, fairseq
+from tests.support.training import parameters, records
 
 LOGGED = ("loss", "rollout_nll", "rollout_drift", "label_variance", "block_length", "valid_loss", "valid_rnn_nll")
 
@@ -51,7 +51,7 @@ def test_a_new_cell_learns_from_the_cache_by_smt_then_dmt(data, trained, labels,
 
 
 def test_labels_of_another_teacher_end_with_a_sentence(data, labels, tmp_path):
-    """A checkpoint of another teacher; every refusal of files is tested in tests/test_label_cache.py."""
+    """A checkpoint of another teacher; every refusal of files is tested in tests/data/test_label_cache.py."""
     train(data, tmp_path / "other", "--criterion", "smt", "--seed", 2, "--disable-validation")
     flags = ["--criterion", "dmt", "--memory-head", "none", "--label-cache", labels]
     flags += ["--finetune-from-model", tmp_path / "other" / "checkpoint_last.pt"]

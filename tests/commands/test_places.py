@@ -3,10 +3,10 @@
 import pytest
 
 from fairseq_smt.locks import Lock
-from tests.commands.test_damage import SMT, refused
-from tests.conftest import TRAIN, fairseq
-from tests.label_cache import contents, copy_of
-from tests.reliability.stages import ends
+from tests.support.commands import TRAIN, fairseq
+from tests.support.label_cache import contents, copy_of
+from tests.support.refusals import SMT, refused
+from tests.support.stages import ends
 
 
 @pytest.mark.parametrize("flag", ["--save-dir", "--tensorboard-logdir", "--log-file"])

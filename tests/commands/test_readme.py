@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.conftest import ROOT, fairseq, run
-from tests.readme import commands
+from tests.support.commands import ROOT, fairseq, run
+from tests.support.readme import commands
 
 SHORTER = {
     "5000": "2",

@@ -5,18 +5,10 @@ import re
 
 import pytest
 
-from tests.conftest import BLOCKS, fairseq
+from tests.support.commands import BLOCKS, fairseq
+from tests.support.scoring import evaluate
 
 ALONE = ("--model-overrides", "{'memory_head': 'none'}")
-
-
-def bits(log: str) -> float:
-    return float(re.search(r"Loss \(base 2\): ([\d.]+)", log).group(1))
-
-
-def evaluate(data, trained, *flags, blocks=BLOCKS, subset="valid") -> float:
-    path = ["--path", trained / "checkpoint_last.pt", "--gen-subset", subset, "--cpu", "--batch-size", 16]
-    return bits(fairseq("eval-lm", data, *blocks, *path, *flags))
 
 
 def test_eval_lm_and_validate_agree_with_the_metrics_of_training(data, trained):

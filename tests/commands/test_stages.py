@@ -14,8 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fairseq_smt.core.fingerprints import UNKNOWN, unpack
 from fairseq_smt.core.interface import on_host
 from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
-from tests.commands.test_training import losses, parameters, records, remembered
-from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq
+from tests.support.commands import BLOCKS, ROOT, TRAIN, fairseq
+from tests.support.one_step import stage
+from tests.support.training import losses, parameters, records, remembered
 
 MEASURED = ["rollout_drift", "rollout_nll", "rollout_accuracy", "chunk_length", "label_variance"]
 VALIDATED = [*MEASURED, "rnn_nll", "rnn_bpb", "rnn_accuracy", "ceiling_nll", "ceiling_bpb"]
@@ -97,27 +98,6 @@ def test_bptt_goes_on_from_a_dmt_checkpoint_and_eval_lm_scores_it(data, tuned, t
 
 
 # In this process: what one training step and one validation step do, with flags as on the command line.
-
-
-def stage(data, *flags, checkpoint=None):
-    """(model, criterion, sample) for the flags of a fairseq-train line; the model holds the checkpoint of a folder."""
-    from fairseq import options, tasks
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-
-    import fairseq_smt
-
-    fairseq_smt.register()
-    line = [str(x) for x in (data, *TRAIN, *flags)]
-    args = options.parse_args_and_arch(options.get_training_parser(), line)
-    config = convert_namespace_to_omegaconf(args)
-    task = tasks.setup_task(config.task)
-    model = task.build_model(config.model)
-    criterion = task.build_criterion(config.criterion)
-    if checkpoint is not None:
-        model.load_state_dict(torch.load(checkpoint / "checkpoint_last.pt", weights_only=False)["model"])
-    task.load_dataset("valid")
-    sample = next(task.get_batch_iterator(task.dataset("valid"), max_sentences=4).next_epoch_itr(shuffle=False))
-    return model, criterion, sample
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, TRAIN
+from tests.support.commands import ROOT, TRAIN
 
 NOT_NEEDED = {"torch._dynamo", "sympy", "matplotlib", "sentencepiece"}
 

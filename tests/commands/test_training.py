@@ -1,44 +1,16 @@
 """fairseq-train with criterion smt: what it logs, that it repeats itself, and that it resumes exactly."""
 
-import json
-import re
-
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import BLOCKS, TRAIN, fairseq
+from tests.support.commands import BLOCKS, TRAIN, fairseq
+from tests.support.training import losses, parameters, records, remembered
 
 LOGGED = ["trunk_nll", "future_nll", "shuffled_nll", "ceiling_nll", "ceiling_ppl", "dynamics", "one_step_error"]
 LOGGED += ["uniformity", "label_variance", "effective_rank"]
 WAIT = ("--dynamics-wait-below", 6.3, "--dynamics-wait-patience", 2)
 VALIDATED = [*LOGGED, "rnn_nll", "rnn_ppl", "drift_1", "drift_4", "drift_16"]
-
-
-def records(log: str, tag: str) -> list[dict]:
-    """JSON records of a log whose keys start with `tag`, or of the inner training log."""
-    found = re.findall(r"\| (\w+) \| (\{.*\})", log)
-    return [json.loads(text) for name, text in found if name == tag]
-
-
-def losses(data, folder, *flags) -> list[str]:
-    """The training loss after every update."""
-    log = fairseq(
-        "train",
-        data,
-        *TRAIN,
-        *("--criterion", "smt", "--log-format", "json", "--log-interval", 1, "--save-dir", folder),
-        *("--disable-validation", *flags),
-    )
-    return [r["loss"] for r in records(log, "train_inner")]
-
-
-def parameters(folder) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoint_last.pt", weights_only=False)["model"]
-
-
-def remembered(folder) -> dict[str, dict[str, float]]:
-    return torch.load(folder / "checkpoint_last.pt", weights_only=False)["extra_state"]["schedules"]
 
 
 def test_every_measure_is_logged_in_training_and_validation(trained):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.conftest import BLOCKS, ROOT, TRAIN, fairseq, run
+from tests.support.commands import BLOCKS, ROOT, TRAIN, fairseq, run
 
 
 def prepare(folder, text, *flags):

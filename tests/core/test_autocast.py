@@ -19,7 +19,7 @@ from fairseq_smt.core.objectives import (
     SupervisedMemoryTraining,
 )
 from fairseq_smt.core.teacher import HEADS
-from tests.core.toy import T, make_batch, make_modules, parameters
+from tests.support.toy import T, make_batch, make_modules, parameters
 
 cells = pytest.mark.parametrize("cell", list(CELLS))
 rollouts = pytest.mark.parametrize("rollout", ROLLOUTS)

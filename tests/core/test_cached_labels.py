@@ -9,7 +9,7 @@ from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.objectives import ROLLOUTS, DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS
-from tests.core.toy import gradient_size, make_batch, make_modules
+from tests.support.toy import gradient_size, make_batch, make_modules
 
 heads = pytest.mark.parametrize("head", HEADS)
 modes = pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])

@@ -7,8 +7,8 @@ from torch import nn
 from fairseq_smt.core import decoding
 from fairseq_smt.core.decoding import decode, decode_at_once
 from fairseq_smt.core.objectives import ChunkedBackpropagation, DaggerMemoryTraining, SupervisedMemoryTraining
-from tests.core.operations import Operations
-from tests.core.toy import V, make_batch, make_modules, parameters
+from tests.support.operations import Operations
+from tests.support.toy import V, make_batch, make_modules, parameters
 
 ROWS, WIDTH, VOCABULARY = 14, 6, 11
 MASKS = {"all": torch.ones(2, 7).bool(), "none": torch.zeros(2, 7).bool(), "some": torch.arange(14).view(2, 7) % 3 > 0}

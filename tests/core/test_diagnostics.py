@@ -14,7 +14,7 @@ from fairseq_smt.core.diagnostics import (
 from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.random import Draws
-from tests.core.toy import V, make_batch, make_modules
+from tests.support.toy import V, make_batch, make_modules
 
 
 def rows_of(batch):

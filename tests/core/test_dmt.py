@@ -13,7 +13,7 @@ from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackprop
 from fairseq_smt.core.random import Draws
 from fairseq_smt.core.rollout import sequential, warm
 from fairseq_smt.core.teacher import HEADS
-from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
+from tests.support.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
 cells = pytest.mark.parametrize("cell", list(CELLS))
 heads = pytest.mark.parametrize("head", HEADS)

@@ -24,7 +24,7 @@ from fairseq_smt.core.objectives import (
     SupervisedMemoryTraining,
 )
 from fairseq_smt.core.teacher import HEADS, build_teacher
-from tests.core.toy import gradient_size, parameters
+from tests.support.toy import gradient_size, parameters
 
 K, D, SPECIALS = 2, 4, 4
 LONGEST = 9

@@ -12,8 +12,8 @@ from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.random import Draws, draw_positions, gather
 from fairseq_smt.core.teacher import HEADS
-from tests.core.operations import Operations
-from tests.core.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
+from tests.support.operations import Operations
+from tests.support.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
 WEIGHTS = [f"{name}_weight" for name in ("future", "readout", "trunk", "dynamics", "pursuit", "uniformity")]
 POSITIONS = ["future_positions", "readout_positions", "dynamics_positions", "label_pairs"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.reliability.stages import flags_of
+from tests.support.stages import flags_of
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.commands.test_training import parameters
-from tests.reliability.stages import STAGES, difference, measures, train
+from tests.support.stages import STAGES, difference, measures, train
+from tests.support.training import parameters
 
 BACKENDS = ("legacy_ddp", "pytorch_ddp")
 SMALLEST = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.reliability.stages import checkpoint, start_training, train
+from tests.support.stages import checkpoint, start_training, train
 
 SAVING = ["--save-interval-updates", 1, "--keep-interval-updates", 2, "--validate-interval-updates", 4]
 SAVING += ["--valid-subset", "test", "--batch-size-valid", 64, "--max-epoch", 100]

@@ -12,8 +12,8 @@ from fairseq.distributed.utils import _split_tensors_from_obj
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 import fairseq_smt
-from tests.conftest import TRAIN
-from tests.conftest import fairseq as fairseq_command
+from tests.support.commands import TRAIN
+from tests.support.commands import fairseq as fairseq_command
 
 fairseq_smt.register()
 from fairseq_smt.compat.loading import SAFE_GLOBALS  # noqa: E402

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.reliability.stages import checkpoint, start_training
+from tests.support.commands import ROOT
+from tests.support.stages import checkpoint, start_training
 
 USER_DIR = """
 import sys

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.test_config import hydra
+from tests.support.recipes import hydra
 
 PRECISIONS = {
     "fp16": ["common.fp16=true", "common.fp16_no_flatten_grads=true"],

@@ -10,16 +10,9 @@ from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.probe_dataset import probe_dictionary
 from fairseq_smt.data.probes import PROBES
 from fairseq_smt.errors import ConfigurationError
+from tests.support.models import averaged, build
 
 fairseq_smt.register()
-
-
-def build(head: str = "projection", train: str = "all"):
-    from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
-
-    sizes = dict(memory_tokens=2, memory_width=8, cell_hidden=8, trunk_width=16, trunk_layers=1, future_width=8)
-    config = SmtLanguageModelConfig(memory_head=head, train_part=train, **sizes)
-    return SmtLanguageModel(config, probe_dictionary(PROBES["retrieval"](8)))
 
 
 def written(model) -> int:
@@ -102,17 +95,6 @@ def test_an_update_without_an_objective_trains_no_teacher():
     model(torch.zeros(1, 4, dtype=torch.long))
     model.set_num_updates(3)
     assert written(model) == 0
-
-
-def averaged(states: list[dict]) -> dict:
-    """What fairseq's average_checkpoints.py makes of some models' tensors."""
-    average = {}
-    for name, first in states[0].items():
-        total = first.float() if first.dtype == torch.float16 else first.clone()
-        for state in states[1:]:
-            total += state[name]
-        average[name] = total / len(states) if total.is_floating_point() else total // len(states)
-    return average
 
 
 def test_a_fingerprint_outlives_an_average():

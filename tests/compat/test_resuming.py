@@ -6,7 +6,7 @@ import torch
 from omegaconf import OmegaConf
 
 import fairseq_smt
-from tests.test_checkpoint import build
+from tests.support.models import build
 
 fairseq_smt.register()
 from fairseq_smt.compat.resuming import bring_up_to_date  # noqa: E402

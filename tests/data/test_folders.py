@@ -9,7 +9,7 @@ import pytest
 
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.data.folders import DESCRIPTIONS, WRITTEN, replaced_folder
-from tests.label_cache import forked
+from tests.support.label_cache import forked
 
 
 def fill(destination, text="new") -> None:

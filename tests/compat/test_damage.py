@@ -10,7 +10,7 @@ from torch.multiprocessing import ProcessRaisedException
 from fairseq_smt.compat.checkpoints import load_checkpoint_to_cpu
 from fairseq_smt.data.binarized import check_binarized
 from fairseq_smt.errors import ConfigurationError, find_sentence
-from tests.label_cache import copy_of, flip, make_task, refused
+from tests.support.label_cache import copy_of, flip, make_task, refused
 
 
 @pytest.mark.parametrize("kept", [0, 1, 1000, -2, -1])

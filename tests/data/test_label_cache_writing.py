@@ -15,7 +15,7 @@ from fairseq_smt.data.label_cache.codec import STORED
 from fairseq_smt.data.label_cache.manifest import Manifest
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.data.label_cache.writer import ShardWriter
-from tests.label_cache import cache, contents, file_of, forked, make_task, refused
+from tests.support.label_cache import cache, contents, file_of, forked, make_task, refused
 
 
 def chunks_done(root) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from tests.commands.test_training import records
-from tests.conftest import ROOT, TRAIN, start
+from tests.support.commands import ROOT, TRAIN, start
+from tests.support.training import records
 
 STAGES = ("smt", "dmt", "dmt-cached", "chunked_bptt", "cross_entropy")
 MOVES = {

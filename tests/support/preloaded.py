@@ -1,6 +1,6 @@
 """fairseq's commands in forks of one process that has imported them: a command starts at once instead of after seconds.
 
-    python tests/preloaded.py SOCKET      # the server; `run` in this file is its client
+    python tests/support/preloaded.py SOCKET      # the server; `run` in this file is its client
 
 A fork has its own arguments, folder, environment, input and output, runs the command's own entry point and ends as an
 interpreter does. The server never imports the plugin: `--user-dir` finds and registers it as in a fresh process.

@@ -14,7 +14,7 @@ from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
-from tests.conftest import ROOT, fairseq, run
+from tests.support.commands import ROOT, fairseq, run
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 6), dtype=np.uint8)
 

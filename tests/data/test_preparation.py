@@ -22,7 +22,7 @@ from fairseq_smt.data.preparation import Settings, prepare, sample
 from fairseq_smt.data.splits import Measured, split_by_document, split_by_number, split_by_share
 from fairseq_smt.data.text import Part
 from fairseq_smt.data.vocabulary import KINDS, SentencepieceVocabulary
-from tests.conftest import run
+from tests.support.commands import run
 
 TEXT = (
     "\n".join(topics[name] for name in sorted(topics)[:12])[:30000]

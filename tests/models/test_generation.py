@@ -7,7 +7,7 @@ from fairseq.dataclass.configs import GenerationConfig
 import fairseq_smt
 from fairseq_smt.data.probe_dataset import probe_dictionary
 from fairseq_smt.data.probes import PROBES
-from tests.test_checkpoint import build as smt_model
+from tests.support.models import build as smt_model
 
 fairseq_smt.register()
 from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig, SmtLanguageModelingTask  # noqa: E402

@@ -18,8 +18,8 @@ from fairseq_smt.data.label_cache.files import ShardFiles
 from fairseq_smt.data.label_cache.manifest import Manifest, shard_blocks
 from fairseq_smt.errors import ConfigurationError
 from fairseq_smt.locks import Lock
-from tests.label_cache import cache, copy_of, file_of, flip, largest_error, load_model, make_task, refused
-from tests.label_cache import samples as batches_of
+from tests.support.label_cache import cache, copy_of, file_of, flip, largest_error, load_model, make_task, refused
+from tests.support.label_cache import samples as batches_of
 
 PRECISION = {"float32": 2e-5, "float16": 2e-3, "bfloat16": 2e-2, "int8": 3e-2}
 """Largest error of a label of size up to 4; batches of other shapes differ in float32 already."""

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 import fairseq_smt
 from fairseq_smt.errors import ConfigurationError, find_sentence
-from tests.readme import commands
-from tests.test_config import compose
+from tests.support.readme import commands
+from tests.support.recipes import compose
 
 fairseq_smt.register()
 from fairseq_smt.models.defaults import TRAINING  # noqa: E402

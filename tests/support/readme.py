@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def commands(first: str = "", last: str = "") -> list[list[str]]:

@@ -11,7 +11,7 @@ import torch
 import fairseq_smt
 from fairseq_smt.errors import ConfigurationError, find_sentence
 from fairseq_smt.locks import Lock
-from tests.label_cache import refused
+from tests.support.label_cache import refused
 
 fairseq_smt.register()
 from fairseq_smt.console import starting  # noqa: E402

@@ -2,9 +2,7 @@
 
 import json
 from argparse import Namespace
-from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import get_type_hints
 
@@ -13,15 +11,11 @@ import pytest
 from fairseq import options
 from fairseq.criterions.cross_entropy import CrossEntropyCriterionConfig
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.dataclass.initialize import hydra_init
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from omegaconf import II, OmegaConf
 
 import fairseq_smt
 from fairseq_smt.core.configs import from_flags
-from tests.conftest import run
 
 fairseq_smt.register()
 from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterionConfig  # noqa: E402
@@ -32,10 +26,10 @@ from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
 from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
 from fairseq_smt.tasks.smt_probe import SmtProbeConfig  # noqa: E402
+from tests.support.recipes import FOLDER, compose, hydra, load  # noqa: E402
 
-FOLDER = Path(fairseq_smt.__file__).parent / "config"
 RECIPES = sorted(path.stem for path in FOLDER.glob("smt_*.yaml"))
-RECORDED = json.loads((Path(__file__).parent / "recipes.json").read_text())
+RECORDED = json.loads((Path(__file__).parent.parent / "support/recipes.json").read_text())
 """What the recipes said when each was one file of its own."""
 STAGES = ("bptt", "chunked_bptt", "dmt")
 CONFIGS = {
@@ -49,18 +43,6 @@ CONFIGS = {
     },
 }
 RNN = ("memory_tokens", "memory_width", "cell", "cell_hidden", "cell_layers", "cell_heads", "readout_hidden")
-
-
-@cache
-def compose(name: str, *overrides: str) -> dict:
-    """A recipe as fairseq-hydra-train composes it."""
-    hydra_init(name)
-    with initialize_config_dir(str(FOLDER), version_base="1.1"):
-        return OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=False)
-
-
-def load(name: str) -> dict:
-    return deepcopy(compose(name))
 
 
 def complete(config: type, given: dict) -> dict:
@@ -176,15 +158,6 @@ def test_the_text_recipes_of_dmt_are_the_criterions_defaults_and_the_papers_is_t
         found = complete(DmtCriterionConfig, load(f"{name}_dmt")["criterion"])
         paper = dict(rollout="sequential", drift_weight=10.0, readout_weight=1.0, drift_backprop=1, ce_backprop=0)
         assert found == complete(DmtCriterionConfig, paper if name == "smt_lm_paper" else {})
-
-
-def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
-    """Run a recipe in a folder on the CPU and return its last checkpoint."""
-    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
-    command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
-    run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
-    assert "done training" in (folder / "hydra_train.log").read_text()
-    return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
 
 
 @pytest.mark.parametrize(

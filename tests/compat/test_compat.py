@@ -23,7 +23,7 @@ import fairseq_smt
 from fairseq_smt.core.fingerprints import mark, unpack
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.errors import ConfigurationError
-from tests.test_checkpoint import build as smt_model
+from tests.support.models import build as smt_model
 
 fairseq_smt.register()
 from fairseq_smt.compat import finite, saving, versions  # noqa: E402

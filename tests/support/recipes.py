@@ -1,0 +1,38 @@
+"""The recipes: composed, and run by fairseq-hydra-train."""
+
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import fairseq  # noqa: F401  (the plugin registers itself when fairseq is there)
+from fairseq.dataclass.initialize import hydra_init
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+
+import fairseq_smt
+from tests.support.commands import run
+
+FOLDER = Path(fairseq_smt.__file__).parent / "config"
+
+
+@cache
+def compose(name: str, *overrides: str) -> dict:
+    """A recipe as fairseq-hydra-train composes it."""
+    hydra_init(name)
+    with initialize_config_dir(str(FOLDER), version_base="1.1"):
+        return OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=False)
+
+
+def load(name: str) -> dict:
+    return deepcopy(compose(name))
+
+
+def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
+    """Run a recipe in a folder on the CPU and return its last checkpoint."""
+    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
+    command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
+    run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
+    log = (folder / "hydra_train.log").read_text()
+    assert "done training" in log and f"checkpoints: {folder}/" in log and f"TensorBoard: {folder}/" in log
+    return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"

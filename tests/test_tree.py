@@ -1,0 +1,37 @@
+"""The tests' own order: what test modules share is in tests/support, and paths that prose names exist."""
+
+import ast
+import re
+
+import pytest
+
+from tests.support.commands import ROOT
+
+PROSE = ["README.md", "CHANGELOG.md", "docs/*.md", "scripts/*", "tests/**/*.py", "benchmarks/*.py"]
+
+
+def imported(path) -> set[str]:
+    """Modules that a file imports, with every name that may be one."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module or ''}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_no_test_module_is_imported():
+    for path in (ROOT / "tests").rglob("*.py"):
+        modules = {name for name in imported(path) if re.search(r"(^|\.)(test_\w+|conftest)$", name)}
+        files = {name for name in modules if (ROOT / f"{name.replace('.', '/')}.py").exists()}
+        assert not files, f"{path.relative_to(ROOT)} imports {files}: what is shared belongs in tests/support"
+
+
+@pytest.mark.parametrize("where", PROSE)
+def test_the_tests_that_are_named_exist(where):
+    for path in ROOT.glob(where):
+        if path.is_file() and path.suffix in (".md", ".py", ".sh"):
+            named = set(re.findall(r"(?<![\w/.])tests/[\w/]+(?:\.\w+)?", path.read_text()))
+            missing = {name for name in named if not (ROOT / name).exists()}
+            assert not missing, f"{path.relative_to(ROOT)} names {missing}"
