@@ -33,6 +33,5 @@ def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
     command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
     command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
     run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
-    log = (folder / "hydra_train.log").read_text()
-    assert "done training" in log and f"checkpoints: {folder}/" in log and f"TensorBoard: {folder}/" in log
+    assert "done training" in (folder / "hydra_train.log").read_text()
     return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
