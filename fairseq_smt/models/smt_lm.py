@@ -9,6 +9,7 @@ from fairseq.models import BaseFairseqModel, register_model
 
 from fairseq_smt.compat.checkpoints import the_checkpoint
 from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.compilation import compile_parts
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig, from_flags
 from fairseq_smt.core.fingerprints import mark, mixed, pack, unpack
 from fairseq_smt.core.future import FUTURES, build_future
@@ -36,6 +37,13 @@ class SmtLanguageModelConfig(flags_of(RnnConfig, TeacherConfig, FutureConfig, ch
         metadata={
             "help": "what forward, fairseq-eval-lm and fairseq-generate use: the RNN unrolled from its initial memory, "
             "or the readout on the teacher's memories (the RNN's ceiling)"
+        },
+    )
+    compile: bool = field(
+        default=False,
+        metadata={
+            "help": "torch.compile for the causal teacher's trunk and the transformer cell, a minute or more at the "
+            "start; on a CPU the cell then generated 1.9 times and trained in chunks 1.2 times as fast"
         },
     )
 
@@ -74,6 +82,8 @@ class SmtLanguageModel(BaseFairseqModel):
         self.register_buffer("teacher_fingerprint", pack(0))
         self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))
+        if getattr(cfg, "compile", False):  # absent in checkpoints from before the flag
+            compile_parts(Modules(rnn, self.teacher, self.future))
 
     def _freeze(self, train: str) -> None:
         if train == "all":
