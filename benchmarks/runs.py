@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_smt import FAIRSEQ
+from fairseq_smt.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,9 +51,7 @@ def seconds_of(command: list[str], log: Path, gpu: bool = False) -> float:
 def kept(path: Path, make: Callable[[], Any]) -> Any:
     """What a JSON file holds; what `make` returns, written there, if it does not exist."""
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(make(), indent=1))
-        os.replace(partial, path)
+        write_whole(path, json.dumps(make(), indent=1).encode())
     return json.loads(path.read_text())
 
 
