@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """SMT, DMT and their baselines on images, pixel by pixel, at equal CPU-seconds. Writes Markdown, and a picture.
 
-    python scripts/prepare_pixels.py --destdir data-bin/digits
+    fairseq-smt-prepare-pixels --destdir data-bin/digits
     python benchmarks/pixels.py data-bin/digits --budget 60 --output digits.md --figure digits.png
 
-DATA is a folder of scripts/prepare_pixels.py. Every method tries three learning rates on the validation images with one
-seed and runs with the best one for every seed. Figures are bits per pixel of the test images, by image row, each image
-from the initial memory. The picture (scripts/complete_pixels.py) shows what the RNNs of the first seed make of the
-lower halves. Runs are kept in --runs; an interrupted study goes on.
+DATA is a folder of fairseq-smt-prepare-pixels. Every method tries three learning rates on the validation images with
+one seed and runs with the best one for every seed. Figures are bits per pixel of the test images, by image row, each
+image from the initial memory. The picture (fairseq-smt-complete-pixels) shows what the RNNs of the first seed make of
+the lower halves. Runs are kept in --runs; an interrupted study goes on.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def bits_by_row(checkpoint: Path, data: Path, form: PixelFormat, teacher: bool =
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder written by scripts/prepare_pixels.py")
+    parser.add_argument("data", type=Path, help="folder written by fairseq-smt-prepare-pixels")
     parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
     parser.add_argument("--figure", type=Path, help="PNG of completed images")
     add_run_flags(parser, "runs/pixels")
