@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from fairseq_smt.core import fused
-from fairseq_smt.core.layers import Block, rotary_table
+from fairseq_smt.core.layers import Attention, Block, rotary_table, rotate
 
 SHAPE = (2, 7, 6)
 WEIGHT = {"gelu": None, "rms_norm": (6,), "causal_convolution": (4, 6)}
@@ -84,6 +85,24 @@ def test_a_block_equals_one_of_plain_formulas(monkeypatch, autocast):
     expected = run()
     assert [z.dtype for z in found] == [z.dtype for z in expected]
     torch.testing.assert_close(found, expected, **({"atol": 0.5, "rtol": 0.05} if autocast else {}))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_equals_one_that_rotates_halves(causal):
+    attention = Attention(24, 3, causal).double()
+    x = torch.randn(2, 5, 24, dtype=torch.float64, requires_grad=True)
+    rotary = rotary_table(5, 8, x)
+
+    def plain(x):
+        q, k, v = attention.qkv(x).view(2, 5, 3, 3, 8).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v, is_causal=causal)
+        return attention.out(y.transpose(1, 2).flatten(2))
+
+    inputs = [x, *attention.parameters()]
+    ours, theirs = attention(x, rotary), plain(x)
+    torch.testing.assert_close(ours, theirs)
+    found, expected = (torch.autograd.grad(y.square().sum(), inputs) for y in (ours, theirs))
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_block_compiles_to_one_graph():
