@@ -89,11 +89,14 @@ class _RmsNorm(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         """∂L/∂x = scale g - scale³ x mean(g ⊙ x), with g = gradient ⊙ weight."""
         x, weight, scale = ctx.saved_tensors
-        product = (gradient * x).flatten(0, -2)
+        product = gradient * x
+        rows = product.flatten(0, -2)
         if weight is None:
-            along, to_weight, to_x = product.sum(-1), None, gradient * scale
+            along, to_weight = rows.sum(-1), None
+            to_x = torch.mul(gradient, scale, out=product)
         else:
-            along, to_weight, to_x = product @ weight, scale.flatten() @ product, (gradient * weight).mul_(scale)
+            along, to_weight = rows @ weight, scale.flatten() @ rows
+            to_x = torch.mul(gradient, weight, out=product).mul_(scale)
         return to_x.addcmul_(x, along.view_as(scale) * scale**3, value=-1 / x.shape[-1]), to_weight
 
 
