@@ -72,7 +72,7 @@ def page(args: argparse.Namespace) -> str:
         "",
         f"{datetime.date.today()}, commit {commit()}, {machine(args.device)}, {args.threads} thread(s), torch "
         f"{torch.__version__}, Python {platform.python_version()}: `python {' '.join(sys.argv)}` took "
-        f"{(time.monotonic() - started) / 60:.0f} minutes. Medians of {args.rounds} interleaved rounds; "
+        f"{(time.monotonic() - started) / 60:.1f} minutes. Medians of interleaved rounds, {args.rounds} of them; "
         f"{'CPU time' if args.device == 'cpu' else 'time'}. Sizes: `smt_lm_small`, V = 88.",
         "",
         *(f"- {row}" for row in summary),
