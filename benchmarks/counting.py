@@ -10,15 +10,16 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
-ON_CPU = {
+MORE = {
+    aten.addmm_: flop_registry[aten.addmm],
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
     aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
         aten._scaled_dot_product_flash_attention_backward
     ],
 }
-"""Attention's kernel on a CPU, which torch's counter does not know, by its formulas for those of a GPU."""
+"""What torch's counter does not know: a product in place, and attention's kernel on a CPU, by those of a GPU."""
 
-PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot"}
+PRODUCTS = {"mm", "addmm", "addmm_", "bmm", "baddbmm", "mv", "addmv", "dot"}
 
 
 def is_product(operation: Any) -> bool:
@@ -35,7 +36,7 @@ class Flops(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.number, self.formulas = 0, flop_registry | ON_CPU
+        self.number, self.formulas = 0, flop_registry | MORE
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
