@@ -6,11 +6,12 @@ the scores anew. Attention counts all pairs of positions, as torch's counter doe
 The step of the optimiser is left out, too. Kernels are torch's eager operations; a compiled or a fused layer has fewer.
 
 Held are the numbers that the forward pass leaves for the backward pass beside the parameters, eagerly and in one
-precision; what a kernel keeps per row (a norm, a logarithm) is left out.
+precision; what a kernel keeps per row (a norm, a logarithm) is left out. A trunk whose layers are large enough for the
+fused passes of a CPU holds less: SMT up to a quarter.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
@@ -113,14 +114,19 @@ def readout(sizes: Sizes, rows: float) -> Work:
 
 
 def mlp_step(sizes: Sizes, rows: float) -> Work:
-    """4·H·K·d FLOPs a row; the memory before and behind the norm, and H in front of and behind the GELU, are held."""
+    """4·H·K·d FLOPs a row; the memory, and H in front of and behind the GELU, are held."""
     hidden = sizes.rnn.cell_hidden
-    return Work(4 * rows * sizes.memory * hidden, 0, rows * 2 * (sizes.memory + hidden), 10)
+    return Work(4 * rows * sizes.memory * hidden, 0, rows * (sizes.memory + 2 * hidden), 6.5)
 
 
 def gru_step(sizes: Sizes, rows: float) -> Work:
-    """6·(K·d)² FLOPs a row; nine times the memory is held, for products of gates with what they weigh."""
-    return Work(6 * rows * sizes.memory**2, 0, 9 * rows * sizes.memory, 14)
+    """6·(K·d)² FLOPs a row; the memory, its part of the three gates and what is new are held."""
+    return Work(6 * rows * sizes.memory**2, 0, 5 * rows * sizes.memory, 8.5)
+
+
+def lstm_step(sizes: Sizes, rows: float) -> Work:
+    """2·(K·d)² FLOPs a row of K·d / 2 units; the memory, four gates and the bent state are held."""
+    return Work(2 * rows * sizes.memory**2, 0, 3.5 * rows * sizes.memory, 4.5)
 
 
 def transformer_step(sizes: Sizes, rows: float) -> Work:
@@ -133,19 +139,25 @@ def transformer_step(sizes: Sizes, rows: float) -> Work:
 CELL_STEPS: dict[str, Callable[[Sizes, float], Work]] = {
     "mlp": mlp_step,
     "gru": gru_step,
+    "lstm": lstm_step,
     "transformer": transformer_step,
 }
 """Work of one call of the cell on `rows` rows, by `--cell`."""
 
 
 def cell_inputs(sizes: Sizes, tokens: float) -> Work:
-    """What the cell computes of the tokens alone: the gru's 6·H·K·d FLOPs a token; the others look them up."""
-    return linear(tokens, sizes.rnn.cell_hidden, 3 * sizes.memory) if sizes.rnn.cell == "gru" else Work(kernels=1)
+    """What the cell computes of the tokens alone: 2·H FLOPs per number of the gates and symbol, once for each of V."""
+    gates, table = {"gru": 3, "lstm": 2}.get(sizes.rnn.cell, 0) * sizes.memory, tokens > sizes.vocabulary
+    if not gates:
+        return Work(kernels=1)
+    work = linear(sizes.vocabulary if table else tokens, sizes.rnn.cell_hidden, gates)
+    return replace(work, held=0) if table else work
 
 
 def run(sizes: Sizes, rows: float, steps: int) -> Work:
-    """`steps` calls of the cell one after another, each on `rows` rows."""
-    return CELL_STEPS[sizes.rnn.cell](sizes, rows).repeated(steps)
+    """`steps` calls of the cell one after another, each on `rows` rows; what a run by hand starts from is held, too."""
+    starts = Work(held=0 if sizes.rnn.cell == "transformer" else rows * sizes.memory)
+    return CELL_STEPS[sizes.rnn.cell](sizes, rows).repeated(steps) + starts
 
 
 def trunk(sizes: Sizes, batch: int, length: int, layers: int) -> Work:
@@ -212,8 +224,8 @@ def variance(sizes: Sizes, positions: float) -> Work:
 
 
 def uniformity(tokens: int, width: int) -> Work:
-    """All pairs of N memory tokens: 2·N²·d FLOPs; held are their exponents and two indices of 64 bits for each."""
-    return Work(2 * tokens**2 * width, 0, 2.6 * tokens**2 + 2 * tokens * width, 20)
+    """All pairs of N memory tokens: 2·N²·d FLOPs and twice 2·N² for their sum, one of them backwards; held are all."""
+    return Work(2 * tokens**2 * (width + 2 / 3), 0, 2.5 * tokens**2 + 2 * tokens * width, 16)
 
 
 # --- methods ---
@@ -250,7 +262,7 @@ def dmt(
     chunks = Chunks(length, chunk, offset)
     tokens, rows, steps = batch * length, batch * chunks.number, chunks.size
     made = draws(1) + variance(sizes, tokens) + (Work() if cached else labels(sizes, batch, length, length))
-    trained = cell_inputs(sizes, tokens) + losses(sizes, tokens, drift=True)
+    trained = cell_inputs(sizes, rows * steps) + losses(sizes, tokens, drift=True)
     if cut >= steps:
         return cost(steps, trained + run(sizes, rows, steps), made)
     segments = -(-steps // cut)
@@ -260,9 +272,10 @@ def dmt(
 def chunked_bptt(sizes: Sizes, batch: int, length: int, *, chunk: int = 16, passes: int = 1, offset: int = 1) -> Cost:
     """Chunked BPTT: `passes` passes without gradient over all chunks, then one with; the depth is (passes + 1)·C."""
     chunks, tokens = Chunks(length, chunk, offset), batch * length
-    side_by_side = run(sizes, batch * chunks.number, chunks.size)
-    trained = cell_inputs(sizes, tokens) + side_by_side + losses(sizes, tokens, drift=False)
-    return cost((passes + 1) * chunks.size, trained, draws(1) + side_by_side.repeated(passes))
+    rows, steps = batch * chunks.number, chunks.size
+    trained = cell_inputs(sizes, rows * steps) + run(sizes, rows, steps) + losses(sizes, tokens, drift=False)
+    first = run(sizes, rows - batch, steps).repeated(passes)  # no chunk starts where the last one ends
+    return cost((passes + 1) * steps, trained, draws(1) + first)
 
 
 def bptt(sizes: Sizes, batch: int, length: int) -> Cost:
