@@ -15,12 +15,11 @@ import argparse
 import logging
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import fairseq  # noqa: F401
@@ -35,6 +34,7 @@ from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.label_cache import codec
 from fairseq_smt.errors import ConfigurationError
 from report import add_output_flag, emit
+from timing import medians, rounds
 
 fairseq_smt.register()
 from fairseq_smt.cli.cache_labels import Part, cache_part, describe, plan  # noqa: E402
@@ -47,10 +47,10 @@ from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig, SmtLanguageModel
 SYMBOLS = 64
 
 
-def write_data(folder: Path, tokens: int, line: int = 1000) -> None:
+def write_data(folder: Path, tokens: int, line: int = 1000, symbols: int = SYMBOLS) -> None:
     """Random text as fairseq-preprocess would write it."""
     dictionary = Dictionary()
-    for i in range(SYMBOLS):
+    for i in range(symbols):
         dictionary.add_symbol(f"s{i}")
     folder.mkdir(parents=True, exist_ok=True)
     dictionary.save(str(folder / "dict.txt"))
@@ -123,21 +123,6 @@ class Bench:
 
         return run
 
-    def seconds(self, run: Callable[[], object]) -> float:
-        """One measurement, long enough to be read off the clock."""
-        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
-        self.synchronize()
-        start, times = clock(), 0
-        while times == 0 or clock() - start < self.args.seconds:
-            run()
-            times += 1
-            self.synchronize()
-        return (clock() - start) / times
-
-    def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
 
 def status(what: str) -> float:
     """MiB of this process now (VmRSS) or at most so far (VmHWM)."""
@@ -181,15 +166,9 @@ def report(args: argparse.Namespace, folder: Path) -> str:
     updates = {"live": bench.update(part.dataset, None, live=True)}
     updates |= {dtype: bench.update(bench.labelled(part, dtype), None, live=False) for dtype in codec.STORED}
     updates["free"] = bench.update(part.dataset, sample["labels"].to(bench.device), live=False)
-    took: dict[str, list[float]] = {name: [] for name in updates}
-    caching: dict[str, list[float]] = {dtype: [] for dtype in codec.STORED}
-    for round_ in range(args.rounds + 1):  # the first warms up
-        for name, run in updates.items():
-            took[name].append(bench.seconds(run))
-        for dtype in caching:
-            caching[dtype].append(bench.seconds(lambda dtype=dtype: bench.cache(part, dtype)))
-        print(f"round {round_} of {args.rounds}", file=sys.stderr)
-    update = {name: statistics.median(values[1:]) for name, values in took.items()}
+    caching = {f"caching {dtype}": partial(bench.cache, part, dtype) for dtype in codec.STORED}
+    took = medians(rounds(updates | caching, bench.device, args.rounds, args.seconds, "updates and caching"))
+    update = {name: took[name] for name in updates}
     live, share = update["live"], update["live"] - update["free"]
     unit = "second" if args.device == "cuda" else "CPU-second"
     names = {"live": "live teacher", "free": "given for free"}
@@ -215,9 +194,9 @@ def report(args: argparse.Namespace, folder: Path) -> str:
         f"| caching | labels per {unit} | MB per million tokens |",
         "|---|---|---|",
         *(
-            f"| {dtype} | {number / statistics.median(caching[dtype][1:]):,.0f} "
+            f"| {dtype} | {number / took[f'caching {dtype}']:,.0f} "
             f"| {positions * codec.position_bytes(dtype, width):,.0f} |"
-            for dtype in caching
+            for dtype in codec.STORED
         ),
         "",
     ]

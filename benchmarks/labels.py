@@ -10,16 +10,14 @@ one update in a process of its own needs beyond the modules and the batch.
 
 import argparse
 import platform
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.cells import CELLS, follows_labels
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.future import build_future
@@ -28,6 +26,7 @@ from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS, build_teacher
 from report import add_output_flag, emit
+from timing import medians, rounds
 
 VOCABULARY = 64
 
@@ -90,27 +89,9 @@ class Bench:
 
         return run
 
-    def seconds(self, run: Callable[[], None]) -> float:
-        """One measurement, long enough to be read off the clock."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
-        start, times = clock(), 0
-        while times == 0 or clock() - start < self.args.seconds:
-            run()
-            times += 1
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-        return (clock() - start) / times
-
-    def medians(self, runs: dict, what: str) -> dict:
-        """Name → median seconds over interleaved rounds; one round before them warms up."""
-        found: dict = {name: [] for name in runs}
-        for round_ in range(self.args.rounds + 1):
-            for name, run in runs.items():
-                found[name].append(self.seconds(run))
-            print(f"{what}: round {round_} of {self.args.rounds}", file=sys.stderr)
-        return {name: statistics.median(values[1:]) for name, values in found.items()}
+    def medians(self, cases: dict, what: str) -> dict:
+        """Case → median seconds over the rounds."""
+        return medians(rounds(cases, self.device, self.args.rounds, self.args.seconds, what))
 
     def peak(self, head: str, cell: str) -> float:
         """Peak MiB of one update in this process beyond its modules and batch."""
@@ -163,7 +144,7 @@ def report(bench: Bench) -> str:
         f"| head | cell | ms per update | transitions per {unit} | peak MiB |",
         "|---|---|---|---|---|",
     ]
-    pairs = [(head, cell) for head in cases for cell in CELLS]
+    pairs = [(head, cell) for head in cases for cell in CELLS if follows_labels(CELLS[cell])]
     seconds = bench.medians({pair: bench.update(cases[pair[0]], pair[1]) for pair in pairs}, "updates")
     for head, cell in pairs:
         per_block = (

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """SMT, DMT and their baselines on images, pixel by pixel, at equal CPU-seconds. Writes Markdown, and a picture.
 
-    python scripts/prepare_pixels.py --destdir data-bin/digits
-    python benchmarks/pixels.py data-bin/digits --budget 60 --output digits.md --figure digits.png
+    fairseq-smt-prepare-pixels --destdir data-bin/digits
+    python benchmarks/pixels.py data-bin/digits --budget 60 --output runs/digits.md --figure runs/digits.png
 
-DATA is a folder of scripts/prepare_pixels.py. Every method tries three learning rates on the validation images with one
-seed and runs with the best one for every seed. Figures are bits per pixel of the test images, by image row, each image
-from the initial memory. The picture (scripts/complete_pixels.py) shows what the RNNs of the first seed make of the
-lower halves. Runs are kept in --runs; an interrupted study goes on.
+DATA is a folder of fairseq-smt-prepare-pixels. Every method tries three learning rates on the validation images with
+one seed and runs with the best one for every seed. Figures are bits per pixel of the test images, by image row, each
+image from the initial memory. The picture (fairseq-smt-complete-pixels) shows what the RNNs of the first seed make of
+the lower halves. Runs are kept in --runs; an interrupted study goes on.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch
 from fairseq_smt.core.losses import negative_log_likelihood
 from fairseq_smt.data.pixels import PixelFormat
 from report import add_output_flag, add_run_flags, emit, median_of
-from runs import ROOT, Runs, kept
+from runs import Runs, kept
 from scoring import logits_of
 from study import Stage, Study, lstm
 
@@ -68,7 +68,7 @@ def bits_by_row(checkpoint: Path, data: Path, form: PixelFormat, teacher: bool =
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder written by scripts/prepare_pixels.py")
+    parser.add_argument("data", type=Path, help="folder written by fairseq-smt-prepare-pixels")
     parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
     parser.add_argument("--figure", type=Path, help="PNG of completed images")
     add_run_flags(parser, "runs/pixels")
@@ -110,7 +110,7 @@ def main() -> None:
     if args.figure:
         drawn = [method for method in found if method != "LSTM"]
         paths = [str(study.runs.checkpoint(names[method, args.seeds[0]][-1])) for method in drawn]
-        command = [sys.executable, str(ROOT / "scripts" / "complete_pixels.py"), str(args.data), "--path", *paths]
+        command = [sys.executable, "-m", "fairseq_smt.cli.complete_pixels", str(args.data), "--path", *paths]
         subprocess.run([*command, "--names", *drawn, "--output", str(args.figure)], check=True)
 
 

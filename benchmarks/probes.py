@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """SMT, DMT and their baselines on probes of memory at equal CPU-seconds. Writes Markdown.
 
-    python benchmarks/probes.py --cases retrieval:64 retrieval:128 --output docs/retrieval.md
+    python benchmarks/probes.py --cases retrieval:64 retrieval:128 --output runs/retrieval.md
 
 Every method tries three learning rates at the first length of each probe, with a length curriculum and one seed, and
 then runs with the best one for every length and seed, with and without a curriculum. Figures are accuracies of the RNN,

@@ -13,17 +13,16 @@ import argparse
 import copy
 import math
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pydoc_data.topics import topics
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.cells import CELLS, follows_labels
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import ConfigurationError
@@ -33,6 +32,7 @@ from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.teacher import build_teacher
 from report import add_output_flag, emit
+from timing import medians, rounds
 
 VOCABULARY = 256
 UPDATES = 8
@@ -170,29 +170,12 @@ class Bench:
         flops = sum(rows) * counter.get_total_flops() / len(memory)
         return len(rows) // UPDATES, flops / UPDATES
 
-    def seconds(self, run: Callable[[], None]) -> float:
-        """One measurement, long enough to be read off the clock."""
-        cuda = self.device.type == "cuda"
-        wait = torch.cuda.synchronize if cuda else (lambda: None)
-        clock = time.perf_counter if cuda else time.process_time
-        wait()
-        start, times = clock(), 0
-        while times == 0 or clock() - start < self.args.seconds:
-            run()
-            times += 1
-            wait()
-        return (clock() - start) / times
-
     def medians(self, cases: dict[str, Objective]) -> dict[str, float]:
-        """Name → median seconds of an update over interleaved rounds; one round before them warms up."""
+        """Name → median seconds of an update over the rounds."""
         batch = next(self.text.training(0))
         steps = {name: self.step(self.copied(), objective, self.args.lr) for name, objective in cases.items()}
-        found: dict[str, list[float]] = {name: [] for name in cases}
-        for round_ in range(self.args.rounds + 1):
-            for name, step in steps.items():
-                found[name].append(self.seconds(lambda step=step: step(batch, 1)))
-            print(f"T = {self.length}: round {round_} of {self.args.rounds}", file=sys.stderr)
-        return {name: statistics.median(values[1:]) for name, values in found.items()}
+        runs = {name: partial(step, batch, 1) for name, step in steps.items()}
+        return medians(rounds(runs, self.device, self.args.rounds, self.args.seconds, f"T = {self.length}"))
 
 
 def table(bench: Bench) -> list[str]:
@@ -223,7 +206,7 @@ def table(bench: Bench) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", type=int, nargs="+", default=[256], metavar="T", help="block lengths")
-    parser.add_argument("--cell", choices=list(CELLS), default="mlp")
+    parser.add_argument("--cell", choices=[name for name, cell in CELLS.items() if follows_labels(cell)], default="mlp")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--smt-updates", type=int, default=400, help="updates of SMT before")
     parser.add_argument("--updates", type=int, default=100, help="updates of every rollout")

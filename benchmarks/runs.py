@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_smt import FAIRSEQ
+from fairseq_smt.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,9 +51,7 @@ def seconds_of(command: list[str], log: Path, gpu: bool = False) -> float:
 def kept(path: Path, make: Callable[[], Any]) -> Any:
     """What a JSON file holds; what `make` returns, written there, if it does not exist."""
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(make(), indent=1))
-        os.replace(partial, path)
+        write_whole(path, json.dumps(make(), indent=1).encode())
     return json.loads(path.read_text())
 
 
@@ -94,11 +93,10 @@ class Runs:
         user_dir = ["--user-dir", str(ROOT / "fairseq_smt")]
         return [program("fairseq-train"), *self.data, *user_dir, *f"{self.common} {length} {flags}".split()]
 
-    def seconds_per_update(self, name: str, flags: str) -> float:
+    def seconds_per_update(self, name: str, flags: str, short: int = 100, long: int = 300) -> float:
         """Seconds of one update: the difference of a longer and a shorter run, which cancels the start-up."""
 
         def make(folder: Path) -> dict:
-            short, long = 100, 300
             took = [
                 seconds_of(
                     [*self._command(flags, n), "--no-save", "--disable-validation", "--save-dir", str(folder)],

@@ -8,8 +8,10 @@ import torch
 from fairseq import checkpoint_utils
 from torch import Tensor
 
-import fairseq_smt  # noqa: F401
+import fairseq_smt
 from fairseq_smt.core.interface import Batch
+
+fairseq_smt.register()
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 """SMT, DMT and their baselines on one text at equal CPU-seconds. Writes Markdown.
 
     python scripts/prepare_shakespeare.py --destdir data-bin/shakespeare
-    python benchmarks/text.py data-bin/shakespeare --output docs/text.md
+    python benchmarks/text.py data-bin/shakespeare --output runs/text.md
 
 Every method first tries three learning rates under the budget --tune on the validation split, then runs with the best
 one under every budget of --budgets and for every seed, and is scored by fairseq-eval-lm on the test split. A budget

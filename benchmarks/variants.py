@@ -2,7 +2,7 @@
 """SMT, and DMT after it, with every cell and memory head on one text: losses and the health of the memory, as Markdown.
 
     python scripts/prepare_shakespeare.py --destdir data-bin/shakespeare
-    python benchmarks/variants.py data-bin/shakespeare --runs runs/variants --output docs/variants.md
+    python benchmarks/variants.py data-bin/shakespeare --output runs/variants.md
 
 Each run is an ordinary fairseq-train of `smt_lm_small` with another `--cell` or `--memory-head`; a run that is there is
 reused, so that an interrupted study goes on. Figures are those of the last validation after SMT, and of the RNN and its

@@ -7,10 +7,15 @@ import sys
 
 from fairseq_smt.core.errors import ConfigurationError, require, require_positive
 
-__all__ = ["ConfigurationError", "require", "require_positive", "unwritable"]
+__all__ = ["ConfigurationError", "require", "require_positive", "of_command", "unwritable"]
 
 OUTPUT_FLAGS = ("save_dir", "tensorboard_logdir", "log_file", "results_path")
 """fairseq's fields that say where something is written."""
+
+
+def of_command(sentence: object) -> str:
+    """A sentence behind the name of the command that runs, as argparse puts it before its own."""
+    return f"{os.path.basename(sys.argv[0])}: error: {sentence}"
 
 
 def unwritable(what: str, error: OSError) -> str:

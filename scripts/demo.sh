@@ -69,7 +69,7 @@ generate() {
         --prefix-size 64 --min-len 1000 --max-len-b 1000 --beam 1 --nbest 1 --sampling --sampling-topp 0.9 --seed 1 \
         --cpu >"$run/generate.log" 2>&1 || { tail -5 "$run/generate.log" >&2; return 1; }
     grep -m 1 '^H-' "$run/generate.log" | cut -f3 | sed -E 's/^(([^ ]+ ){64})/\1▶ /' |
-        python scripts/prepare_text.py --decode >"$run/sample.txt"
+        fairseq-smt-prepare-text --decode >"$run/sample.txt"
     echo "-- 64 symbols of a test play, ▶, and how the RNN alone goes on:"
     cat "$run/sample.txt"
     echo "--"

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import Distribution
 
+import fairseq_smt
 from tests.support.commands import ROOT
 
 
@@ -16,6 +18,9 @@ def test_the_commands_work_after_a_plain_installation(tmp_path):
     here.mkdir()
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--no-compile", "--target", site, source], check=True, cwd=here)
+    metadata = Distribution.at(next(site.glob("*.dist-info"))).metadata
+    assert metadata["Version"] == fairseq_smt.__version__ and metadata["License-Expression"] == "MIT"
+    assert fairseq_smt.FAIRSEQ in metadata.get_all("Requires-Dist")
     commands = {"cache-labels", "diagnose", "prepare-text", "prepare-pixels", "complete-pixels"}
     assert {path.name for path in (site / "bin").iterdir()} == {f"fairseq-smt-{name}" for name in commands}
     recipes = {path.relative_to(ROOT) for path in (ROOT / "fairseq_smt").rglob("*.yaml")}

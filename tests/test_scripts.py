@@ -47,7 +47,7 @@ def prepare_text(tmp_path, monkeypatch, capsysbinary):
 
     def call(line: str, stdin: bytes = b"") -> bytes:
         words = [glob.glob(word) if "*" in word else [word] for word in shlex.split(line, comments=True)]
-        monkeypatch.setattr(sys, "argv", ["prepare_text.py", *sum(words, [])])
+        monkeypatch.setattr(sys, "argv", ["fairseq-smt-prepare-text", *sum(words, [])])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         prepare_text_script.main()
         return capsysbinary.readouterr().out
@@ -92,7 +92,7 @@ def test_every_example_of_the_help_works(prepare_text, tmp_path, line):
 def test_what_prepare_text_refuses(prepare_text, tmp_path, line, sentence):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.doc").touch()
-    with pytest.raises(SystemExit, match=f"prepare_text: .*{sentence}"):
+    with pytest.raises(SystemExit, match=f"^fairseq-smt-prepare-text: error: .*{sentence}"):
         prepare_text(line)
     assert not (tmp_path / "DATA").exists() and (tmp_path / "folder" / "thesis.doc").exists()
 

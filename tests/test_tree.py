@@ -1,4 +1,4 @@
-"""The tests' own order: what test modules share is in tests/support, and paths that prose names exist."""
+"""The tests' own order: what test modules share is in tests/support; and tests and pages that prose names exist."""
 
 import ast
 import re
@@ -29,9 +29,9 @@ def test_no_test_module_is_imported():
 
 
 @pytest.mark.parametrize("where", PROSE)
-def test_the_tests_that_are_named_exist(where):
+def test_the_tests_and_pages_that_are_named_exist(where):
     for path in ROOT.glob(where):
         if path.is_file() and path.suffix in (".md", ".py", ".sh"):
-            named = set(re.findall(r"(?<![\w/.])tests/[\w/]+(?:\.\w+)?", path.read_text()))
+            named = set(re.findall(r"(?<![\w/.])(?:tests|docs)/[\w/-]+(?:\.\w+)?", path.read_text()))
             missing = {name for name in named if not (ROOT / name).exists()}
             assert not missing, f"{path.relative_to(ROOT)} names {missing}"

@@ -88,9 +88,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    p = argparse.ArgumentParser(
-        "fairseq-smt-cache-labels", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("data", metavar="DATA", help="folder written by fairseq-preprocess, or several as a:b")
     p.add_argument("--path", required=True, metavar="CHECKPOINT", help="checkpoint of criterion smt: the teacher")
     p.add_argument("--label-cache", required=True, metavar="DIR", help="where the labels go; made when absent")

@@ -57,9 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    p = argparse.ArgumentParser(
-        "fairseq-smt-diagnose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("data", metavar="DATA", nargs="?", help="folder written by fairseq-preprocess; none for smt_probe")
     add_checkpoint_flags(p)
     p.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the pictures and the JSON")

@@ -16,10 +16,10 @@ import argparse
 import numpy as np
 import torch
 
-from fairseq_smt.core.errors import ConfigurationError, require
 from fairseq_smt.data.fairseq_files import fairseq_files
 from fairseq_smt.data.folders import replaced_folder
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
+from fairseq_smt.errors import ConfigurationError, of_command, require
 
 
 def digits() -> tuple[np.ndarray, float]:
@@ -91,7 +91,7 @@ def main() -> None:
         form = PixelFormat(*levels["train"].shape[1:], args.levels)
         write(levels, form, args.destdir)
     except ConfigurationError as error:
-        raise SystemExit(f"prepare_pixels: {error}") from None
+        raise SystemExit(of_command(error)) from None
     print(", ".join(f"{name}: {len(part)} images" for name, part in levels.items()))
     print(f"wrote {args.destdir}: {form.height} × {form.width} pixels of {form.levels} grey levels")
     print(f"train with --sample-break-mode eos --tokens-per-sample {form.pixels}")

@@ -18,10 +18,10 @@ import os
 import sys
 from functools import partial
 
-from fairseq_smt.core.errors import ConfigurationError, require
 from fairseq_smt.data import vocabulary
 from fairseq_smt.data.preparation import Settings, prepare
 from fairseq_smt.data.splits import split_by_document, split_by_number, split_by_share
+from fairseq_smt.errors import ConfigurationError, of_command, require
 
 
 def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def main() -> None:
     try:
         decode(args.vocabulary) if args.decode else run(args)
     except ConfigurationError as error:
-        raise SystemExit(f"prepare_text: {error}") from None
+        raise SystemExit(of_command(error)) from None
 
 
 if __name__ == "__main__":

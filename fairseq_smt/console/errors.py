@@ -5,7 +5,7 @@ import sys
 import threading
 from types import TracebackType
 
-from fairseq_smt.errors import find_sentence
+from fairseq_smt.errors import find_sentence, of_command
 from fairseq_smt.replacing import replace
 
 
@@ -15,7 +15,7 @@ def hook(kind: type[BaseException], error: BaseException, trace: TracebackType |
     if sentence is None or os.environ.get("FAIRSEQ_SMT_TRACEBACK"):
         _hook(kind, error, trace)
     else:
-        print(f"{os.path.basename(sys.argv[0])}: error: {sentence}", file=sys.stderr)
+        print(of_command(sentence), file=sys.stderr)
 
 
 def hook_of_threads(failure: threading.ExceptHookArgs) -> None:

@@ -19,8 +19,12 @@ BATCH_SIZE = 8
 
 TASKS = ("smt_lm", "smt_probe")
 
-TRAINING = {"smt": "smt", "dmt": "dmt", "cross_entropy": "bptt", "chunked_bptt": "chunked_bptt"}
-"""Criterion → way of training in `fairseq_smt/config`."""
+TRAINING = {
+    criterion: file.stem
+    for file in (CONFIG / "training").glob("*.yaml")
+    if (criterion := OmegaConf.select(OmegaConf.load(file), "criterion._name"))
+}
+"""Criterion → the way of training, in `fairseq_smt/config/training`, that names it."""
 
 
 @cache

@@ -73,7 +73,7 @@ def script(monkeypatch):
     """Run a command's `main` in this process."""
 
     def call(name: str, *flags: object) -> None:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, flags)])
+        monkeypatch.setattr(sys, "argv", [f"fairseq-smt-{name.replace('_', '-')}", *map(str, flags)])
         importlib.import_module(f"fairseq_smt.cli.{name}").main()
 
     return call
@@ -144,7 +144,7 @@ def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatc
     ]:
         with pytest.raises(SystemExit, match=sentence):
             script("prepare_pixels", "--destdir", "data", *flags)
-    with pytest.raises(SystemExit, match="prepare_pixels: --destdir small is a file"):
+    with pytest.raises(SystemExit, match="^fairseq-smt-prepare-pixels: error: --destdir small is a file"):
         script("prepare_pixels", "--destdir", "small")
     assert not (tmp_path / "data").exists()
     with pytest.raises(ConfigurationError, match="must be a folder written by fairseq-smt-prepare-pixels"):
