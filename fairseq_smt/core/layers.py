@@ -57,10 +57,11 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None, visible: Tensor | None = None) -> Tensor:
         """(N, T, D) → (N, T, D); without `causal`, `visible` (N, T) says which positions may be attended to."""
         n, length, width = x.shape
-        weight = self.qkv.weight if rotary is None else self._with_neighbours()
+        whole = torch.compiler.is_compiling()  # the compiler has code for real numbers only
+        weight = self.qkv.weight if rotary is None or whole else self._with_neighbours()
         qk, v = F.linear(x, weight).view(n, length, 3, self.heads, width // self.heads).split((2, 1), dim=2)
         if rotary is not None:
-            qk = rotate_neighbours(qk, rotary)
+            qk = rotate(qk.transpose(1, 3), rotary).transpose(1, 3) if whole else rotate_neighbours(qk, rotary)
         q, k, v = (z.transpose(1, 2) for z in (*qk.unbind(2), v[:, :, 0]))
         mask = None if visible is None else visible[:, None, None]
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal)

@@ -42,8 +42,8 @@ class SmtLanguageModelConfig(flags_of(RnnConfig, TeacherConfig, FutureConfig, ch
     compile: bool = field(
         default=False,
         metadata={
-            "help": "torch.compile for the causal teacher's trunk and the transformer cell, a minute or more at the "
-            "start; on a CPU the cell then generated 1.9 times and trained in chunks 1.2 times as fast"
+            "help": "torch.compile for the transformer cell and, on a GPU, a causal teacher's trunk: a minute at the "
+            "start; docs/design.md says what it gains"
         },
     )
 
