@@ -82,7 +82,7 @@ def test_two_register_layers_a_hidden_readout_and_the_far_predictor():
     sizes = with_sizes(SIZES, memory_head="registers", register_layers=2, trunk_convolution=0)
     sizes = replace(sizes, rnn=replace(sizes.rnn, readout_hidden=24), future=replace(sizes.future, future="far"))
     flops, _, _ = measured(sizes, "SMT")
-    assert METHODS["SMT"](sizes, B, T).flops == flops
+    assert METHODS["SMT"](sizes, B, T).flops == pytest.approx(flops, rel=FLOPS)
 
 
 def test_cached_labels():
