@@ -1,5 +1,6 @@
 """Carried memory: the RNN goes on from block to block of a text, in training and in scoring."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from omegaconf import II
 from fairseq_smt.core.carried import Carried, Streams
 from fairseq_smt.data.streams import StreamDataset, order_for_scoring, order_for_training
 from fairseq_smt.errors import require, require_positive
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -97,6 +100,10 @@ class CarryingTask:
         require(
             len(set(cfg.update_freq)) == 1,
             "--carry-memory needs one --update-freq for all epochs: give a single number.",
+        )
+        logger.info(
+            "memory is carried from block to block; validation and scoring carry it too, and read a split of one text "
+            f"in --carry-streams {cfg.carry_streams}"
         )
 
     def build_model(self, cfg, from_checkpoint=False):
@@ -191,6 +198,8 @@ class CarryingTask:
     def _begin(self, layout: list[int]) -> None:
         """Have streams for an order of training data; those of the epoch before, or of a checkpoint, where they fit."""
         if self.layout != layout:
+            if self.layout is not None:
+                logger.info("the streams are others than before: those under way go on from the initial memory")
             self.training_streams, self.layout = Streams(layout[1] * layout[2]), layout
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
