@@ -75,6 +75,9 @@ class CarryingTask:
 
     training_streams: Streams | None = None
     scoring_streams: Streams | None = None
+    scores_something = True
+    """Whether this process, or shard, has a text in the split that was asked for last."""
+
     layout: list[int] | None = None
     """Blocks, rows and parts of the order that the training streams are of."""
 
@@ -181,6 +184,7 @@ class CarryingTask:
         else:
             dataset = dataset.cut_anew(length, self.args.carry_streams if len(dataset.texts) == 1 else 1)
             batches = order_for_scoring(dataset.blocks, rows, num_shards)
+            self.scores_something = any(batches[shard_id::num_shards])
             self.scoring_streams = Streams(rows, again=dataset.add_bos_token and dataset.bos_predicts_bos)
         return InOrder(
             dataset,
@@ -220,6 +224,11 @@ class CarryingTask:
             "--context-window reads again what --carry-memory remembers: remove one of them.",
         )
         batches = super().eval_lm_dataloader(dataset, **kwargs)
+        require(
+            self.scores_something,
+            f"shard {kwargs.get('shard_id')} has no text: with --carry-memory shards are given whole texts, so lower "
+            "--num-shards or --batch-size, or cut a split of one text by --carry-streams.",
+        )
         return Attached(batches, self.scoring_streams)
 
     def get_checkpoint_dict(self) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def test_other_commands_and_models_say_so(data, trained, tmp_path):
     refused(fairseq("generate", data, *BLOCKS, *path, ok=False), "--carry-memory is for training and scoring")
     window = ["--context-window", 8, "--num-workers", 0]
     refused(fairseq("eval-lm", data, *BLOCKS, *path, *window, ok=False), "--context-window reads again what")
+    shard = ["--num-shards", 2, "--shard-id", 1]
+    refused(fairseq("eval-lm", data, *BLOCKS, *path, *shard, ok=False), "shard 1 has no text")
     other = ["--task", "smt_lm", "--tokens-per-sample", 32, "--arch", "transformer_lm", "--save-dir", tmp_path]
     line = [*other, "--batch-size", 8, "--optimizer", "adam", "--criterion", "cross_entropy", "--carry-memory", "--cpu"]
     refused(fairseq("train", data, *line, ok=False), "needs a model with a memory, not a TransformerLanguageModel")
