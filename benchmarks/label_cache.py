@@ -47,10 +47,10 @@ from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig, SmtLanguageModel
 SYMBOLS = 64
 
 
-def write_data(folder: Path, tokens: int, line: int = 1000) -> None:
+def write_data(folder: Path, tokens: int, line: int = 1000, symbols: int = SYMBOLS) -> None:
     """Random text as fairseq-preprocess would write it."""
     dictionary = Dictionary()
-    for i in range(SYMBOLS):
+    for i in range(symbols):
         dictionary.add_symbol(f"s{i}")
     folder.mkdir(parents=True, exist_ok=True)
     dictionary.save(str(folder / "dict.txt"))

@@ -23,9 +23,15 @@ def median_of(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({', '.join(f'{v:.{digits}f}' for v in values)})"
 
 
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
+
+
 def emit(text: str, output: Path | None) -> None:
     """Write or print a report."""
     if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text)
         print(f"wrote {output}")
     else:

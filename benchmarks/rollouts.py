@@ -22,7 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.cells import CELLS
+from fairseq_smt.core.cells import CELLS, follows_labels
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import ConfigurationError
@@ -206,7 +206,7 @@ def table(bench: Bench) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", type=int, nargs="+", default=[256], metavar="T", help="block lengths")
-    parser.add_argument("--cell", choices=list(CELLS), default="mlp")
+    parser.add_argument("--cell", choices=[name for name, cell in CELLS.items() if follows_labels(cell)], default="mlp")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--smt-updates", type=int, default=400, help="updates of SMT before")
     parser.add_argument("--updates", type=int, default=100, help="updates of every rollout")

@@ -93,11 +93,10 @@ class Runs:
         user_dir = ["--user-dir", str(ROOT / "fairseq_smt")]
         return [program("fairseq-train"), *self.data, *user_dir, *f"{self.common} {length} {flags}".split()]
 
-    def seconds_per_update(self, name: str, flags: str) -> float:
+    def seconds_per_update(self, name: str, flags: str, short: int = 100, long: int = 300) -> float:
         """Seconds of one update: the difference of a longer and a shorter run, which cancels the start-up."""
 
         def make(folder: Path) -> dict:
-            short, long = 100, 300
             took = [
                 seconds_of(
                     [*self._command(flags, n), "--no-save", "--disable-validation", "--save-dir", str(folder)],

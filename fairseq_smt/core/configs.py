@@ -29,9 +29,9 @@ class RnnConfig:
 
     memory_tokens: int = field(default=4, metadata={"help": "K, memory tokens"})
     memory_width: int = field(default=64, metadata={"help": "d, width of a memory token; the memory holds K·d numbers"})
-    cell: str = field(default="mlp", metadata={"help": "the RNN's update f(m, x)"})
+    cell: str = field(default="mlp", metadata={"help": "the RNN's update f(m, x); lstm (K·d / 2 units): for baselines"})
     cell_hidden: int = field(
-        default=256, metadata={"help": "hidden width of the mlp cell, width of the gru cell's embedding"}
+        default=256, metadata={"help": "hidden width of the mlp cell, width of the embedding of gru and lstm"}
     )
     cell_layers: int = field(default=2, metadata={"help": "layers of the transformer cell"})
     cell_heads: int = field(default=4, metadata={"help": "attention heads of the transformer cell"})

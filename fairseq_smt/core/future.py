@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fairseq_smt.core.configs import FutureConfig, RnnConfig
 from fairseq_smt.core.errors import require, require_positive
-from fairseq_smt.core.layers import Block, gelu, rotary_table
+from fairseq_smt.core.fused import RMSNorm, gelu
+from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.random import draw_positions, gather
 
 
@@ -31,7 +32,7 @@ class WindowPredictor(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, sizes.future_heads, causal=True, what="future") for _ in range(sizes.future_layers)
         )
-        self.norm = nn.RMSNorm(width)
+        self.norm = RMSNorm(width)
         self.out = nn.Linear(width, vocabulary)
 
     def eligible(self, real: Tensor, _: Tensor) -> Tensor:

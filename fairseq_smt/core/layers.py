@@ -5,11 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fairseq_smt.core.errors import require
-
-
-def gelu(x: Tensor) -> Tensor:
-    """GELU in its tanh form, which is several times faster than the exact one on CPU."""
-    return F.gelu(x, approximate="tanh")
+from fairseq_smt.core.fused import RMSNorm, causal_convolution, gelu
 
 
 def rotary_table(length: int, head_width: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,6 +23,17 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
+def rotate_neighbours(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """`rotate` of (N, T, ..., heads, head_width) where the pairs are neighbours, (x_2i, x_{2i + 1}).
+
+    A pair is a complex number and its turn one product, at least in float32.
+    """
+    precise = x.to(torch.promote_types(x.dtype, torch.float32))
+    turn = torch.complex(*(part.to(precise.dtype) for part in table))
+    turned = torch.view_as_complex(precise.unflatten(-1, (-1, 2))) * turn.unflatten(0, (-1, *[1] * (x.dim() - 3)))
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+
+
 class CausalConvolution(nn.Module):
     """Depthwise convolution over the current and the `taps - 1` previous positions, (N, T, D) → (N, T, D)."""
 
@@ -35,8 +42,7 @@ class CausalConvolution(nn.Module):
         self.weight = nn.Parameter(torch.randn(taps, width) * taps**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        length = x.shape[1]
-        return sum(w * F.pad(x, (0, 0, lag, 0))[:, :length] for lag, w in enumerate(self.weight))
+        return causal_convolution(x, self.weight)
 
 
 class Attention(nn.Module):
@@ -51,12 +57,24 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None, visible: Tensor | None = None) -> Tensor:
         """(N, T, D) → (N, T, D); without `causal`, `visible` (N, T) says which positions may be attended to."""
         n, length, width = x.shape
-        q, k, v = self.qkv(x).view(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        weight = self.qkv.weight if rotary is None else self._with_neighbours()
+        qk, v = F.linear(x, weight).view(n, length, 3, self.heads, width // self.heads).split((2, 1), dim=2)
         if rotary is not None:
-            q, k = rotate(q, rotary), rotate(k, rotary)
+            qk = rotate_neighbours(qk, rotary)
+        q, k, v = (z.transpose(1, 2) for z in (*qk.unbind(2), v[:, :, 0]))
         mask = None if visible is None else visible[:, None, None]
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal)
         return self.out(y.transpose(1, 2).reshape(n, length, width))
+
+    def _with_neighbours(self) -> Tensor:
+        """The weight of `qkv`, its rows in an order that makes the pairs of `rotate` neighbours in queries and keys.
+
+        Both have the same order, so that their products are those of `qkv`.
+        """
+        width = self.qkv.in_features
+        to_query_key, to_value = self.qkv.weight.split((2 * width, width))
+        pairs = to_query_key.view(2 * self.heads, 2, -1, width).transpose(1, 2)
+        return torch.cat((pairs.reshape(2 * width, width), to_value))
 
     def read(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """Attention of several columns per position to the first: (N, T, C, D) → (N, T, C, D).
@@ -92,9 +110,9 @@ class Block(nn.Module):
             f"--{what}-heads {heads} does not fit: it must divide the width {width} into heads of even width.",
         )
         self.convolution = CausalConvolution(width, convolution) if convolution else None
-        self.norm_attention = nn.RMSNorm(width)
+        self.norm_attention = RMSNorm(width)
         self.attention = Attention(width, heads, causal)
-        self.norm_mlp = nn.RMSNorm(width)
+        self.norm_mlp = RMSNorm(width)
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 

@@ -54,21 +54,17 @@ def pursuit(prediction: Tensor, label: Tensor, mask: Tensor, worst: float = 1 / 
 def uniformity(tokens: Tensor, temperature: float = 2.0, mask: Tensor | None = None) -> Tensor:
     """Uniformity loss log E_{a<b} exp(-2 ‖a - b‖²) over L2-normalised memory tokens (N, d).
 
-    Zero when there are fewer than two tokens. The lower the more uniform (Wang and Isola 2020).
+    Zero when fewer than two tokens count. The lower the more uniform (Wang and Isola 2020).
 
     Args:
         mask: tokens that count, (N,), bool; all of them unless given.
     """
-    if tokens.shape[0] < 2:
-        return tokens.float().sum() * 0
     unit = F.normalize(tokens.float(), dim=-1)
+    counted = unit.new_ones(len(unit)) if mask is None else mask.float()
     with torch.autocast(unit.device.type, enabled=False):
         squared_distance = 2 - 2 * (unit @ unit.T)
-    rows, columns = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
-    exponent = -temperature * squared_distance[rows, columns]
-    if mask is None:
-        return torch.logsumexp(exponent, dim=0) - torch.log(torch.tensor(float(len(rows))))
-    pairs = mask[rows] & mask[columns]
-    number = pairs.sum()
-    exponent = exponent.masked_fill(~pairs & (number > 0), -torch.inf)
-    return (torch.logsumexp(exponent, dim=0) - torch.log(number.clamp(min=1).float())) * (number > 0)
+        similarity = torch.exp(-temperature * squared_distance).tril(-1)  # no distance is beyond 2: nothing underflows
+        total = counted @ similarity @ counted
+    number = counted.sum()
+    pairs = number * (number - 1) / 2
+    return torch.log((total + (pairs == 0)) / pairs.clamp(min=1))

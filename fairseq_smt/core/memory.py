@@ -1,13 +1,14 @@
 """The memory: K tokens of width d, each with root mean square 1, and the learned memory before any input."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fairseq_smt.core.fused import rms_norm
 
 
 def normalize_memory(memory: Tensor) -> Tensor:
     """RMS-normalise every memory token: (..., K, d) → (..., K, d)."""
-    return F.rms_norm(memory, memory.shape[-1:])
+    return rms_norm(memory)
 
 
 class InitialMemory(nn.Module):

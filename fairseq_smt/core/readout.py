@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import require
-from fairseq_smt.core.layers import gelu
+from fairseq_smt.core.fused import gelu
 
 
 class Readout(nn.Module):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fairseq_smt.core.cells.exact import in_full_precision
 from fairseq_smt.core.errors import require
 from fairseq_smt.core.gradient import pass_without_gradient
 
@@ -32,6 +33,13 @@ def sequential(cell: nn.Module, memory: Tensor, inputs: Tensor, detach: int = 0)
     Returns:
         m̂_0..m̂_{T-1}, the memory after each input, (B, T, K, d).
     """
+    if hasattr(cell, "run") and not detach and inputs.shape[1] and in_full_precision(inputs):
+        return cell.run(memory, inputs)
+    return step_by_step(cell, memory, inputs, detach)
+
+
+def step_by_step(cell: nn.Module, memory: Tensor, inputs: Tensor, detach: int = 0) -> Tensor:
+    """`sequential` for any cell, by its steps."""
     memories = []
     for t, x in enumerate(inputs.unbind(1)):
         if detach and t and t % detach == 0:
@@ -74,20 +82,35 @@ class Chunks:
         """How many chunks there are, at least one."""
         return max(1, -(-(self.length - self._first) // self.chunk))
 
+    @property
+    def _head(self) -> int:
+        """Positions of a first chunk that is cut short by the second; 0 if it is not."""
+        return self.offset % self.chunk if self.number > 1 else 0
+
     def starts(self, device: torch.device | None = None) -> Tensor:
         """First positions, (chunks,), ascending; the first is 0."""
         return (torch.arange(self.number, device=device) * self.chunk + self._first).clamp(min=0)
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, T, ...) → (B, chunks, C, ...), repeating the last position where a chunk is shorter than C."""
-        index = self.starts(x.device)[:, None] + torch.arange(self.size, device=x.device)
-        return x[:, index.clamp(max=self.length - 1)]
+        """(B, T, ...) → (B, chunks, C, ...), with any entries after a chunk that is shorter than C."""
+        if self.number == 1:
+            return x[:, None]
+        head, tail = x[:, : self.size] if self._head else x[:, :0], x[:, self._head :]
+        missing = self.number * self.size - head.shape[1] - tail.shape[1]
+        pieces = torch.cat((head, tail, x[:, -1:].expand(-1, missing, *x.shape[2:])), dim=1)
+        return pieces.unflatten(1, (self.number, self.size))
 
     def join(self, x: Tensor) -> Tensor:
         """(B, chunks, C, ...) → (B, T, ...), the inverse of `split`."""
-        time = torch.arange(self.length, device=x.device)
-        chunk = (time - self._first) // self.chunk
-        return x[:, chunk, time - self.starts(x.device)[chunk]]
+        if not self._head:
+            return x.flatten(1, 2)[:, : self.length]
+        tail = x[:, 1:].flatten(1, 2)
+        return torch.cat((x[:, 0, : self._head], tail[:, : self.length - self._head]), dim=1)
+
+    def last(self, pieces: Tensor) -> Tensor:
+        """The last entry of every chunk but the last one: (B, chunks - 1, C, ...) → (B, chunks - 1, ...)."""
+        ends = self.starts(pieces.device).diff() - 1
+        return pieces[:, torch.arange(len(ends), device=pieces.device), ends]
 
     def before(self, initial: Tensor, memories: Tensor) -> Tensor:
         """The memories that chunks start from: m_∅ (B, K, d), then those of (B, T, K, d) right before each chunk."""
@@ -95,11 +118,21 @@ class Chunks:
         return torch.cat((initial[:, None].to(memories.dtype), memories[:, previous]), dim=1)
 
 
-def from_starts(cell: nn.Module, starts: Tensor, inputs: Tensor, chunks: Chunks) -> Tensor:
-    """Run every chunk from its start (B, chunks, K, d), side by side: (B, T, K, d)."""
-    pieces = chunks.split(inputs)
-    memories = sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1))
-    return chunks.join(memories.unflatten(0, pieces.shape[:2]))
+def side_by_side(cell: nn.Module, starts: Tensor, pieces: Tensor) -> Tensor:
+    """Run chunks (B, chunks, C, ·) from their starts (B, chunks, K, d): (B, chunks, C, K, d)."""
+    return sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
+
+
+def from_starts(cell: nn.Module, starts: Tensor, pieces: Tensor, chunks: Chunks) -> Tensor:
+    """Run every chunk from its start (B, chunks, K, d), side by side.
+
+    Args:
+        pieces: the inputs of the chunks, (B, chunks, C, ·), from tokens that `chunks` split or split themselves.
+
+    Returns:
+        (B, T, K, d).
+    """
+    return chunks.join(side_by_side(cell, starts, pieces))
 
 
 def chunked(cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, chunk: int, offset: int = 0) -> Tensor:
@@ -117,7 +150,7 @@ def chunked(cell: nn.Module, initial: Tensor, labels: Tensor, inputs: Tensor, ch
     if not inputs.shape[1]:
         return labels[:, :0]
     chunks = Chunks(inputs.shape[1], chunk, offset)
-    return from_starts(cell, chunks.before(initial, labels), inputs, chunks)
+    return from_starts(cell, chunks.before(initial, labels), chunks.split(inputs), chunks)
 
 
 def warm(cell: nn.Module, initial: Tensor, inputs: Tensor, chunk: int, offset: int = 0, passes: int = 1) -> Tensor:
@@ -131,16 +164,20 @@ def warm(cell: nn.Module, initial: Tensor, inputs: Tensor, chunk: int, offset: i
     if not inputs.shape[1]:
         return initial[:, None][:, :0]
     chunks = Chunks(inputs.shape[1], chunk, offset)
-    return from_starts(cell, warm_starts(cell, initial, inputs, chunks, passes), inputs, chunks)
+    pieces = chunks.split(inputs)
+    return from_starts(cell, warm_starts(cell, initial, pieces, chunks, passes), pieces, chunks)
 
 
-def warm_starts(cell: nn.Module, initial: Tensor, inputs: Tensor, chunks: Chunks, passes: int) -> Tensor:
-    """What the chunks of `warm` start from, (B, chunks, K, d): m_∅ (with its gradient) and, detached, own memories."""
+def warm_starts(cell: nn.Module, initial: Tensor, pieces: Tensor, chunks: Chunks, passes: int) -> Tensor:
+    """What the chunks of `warm` start from, (B, chunks, K, d): m_∅ (with its gradient) and, detached, own memories.
+
+    The last chunk need not run for it.
+    """
     starts = initial[:, None].expand(-1, chunks.number, -1, -1)
-    for _ in range(passes):
+    for _ in range(passes if chunks.number > 1 else 0):
         with pass_without_gradient():
-            memories = from_starts(cell, starts, inputs, chunks)
-        starts = chunks.before(initial, memories)
+            memories = side_by_side(cell, starts[:, :-1], pieces[:, :-1])
+        starts = torch.cat((initial[:, None], chunks.last(memories)), dim=1)
     return starts
 
 
@@ -165,7 +202,7 @@ def jacobi(
 
 
 def with_gradient(
-    cell: nn.Module, starts: Tensor, memories: Tensor, inputs: Tensor, chunks: Chunks, detach: int
+    cell: nn.Module, starts: Tensor, memories: Tensor, pieces: Tensor, chunks: Chunks, detach: int
 ) -> Tensor:
     """Give a rollout that was made without gradient the gradient of one that is cut every `detach` positions.
 
@@ -175,10 +212,11 @@ def with_gradient(
     Args:
         starts: the memories that the chunks started from, (B, chunks, K, d); their gradient is kept.
         memories: the rollout, (B, T, K, d).
+        pieces: the inputs of its chunks, (B, chunks, C, ·).
     """
     detach = min(detach, chunks.size)
-    pieces = chunks.split(inputs)
     segments = Chunks(chunks.size, detach)
     own = chunks.split(memories.detach()).flatten(0, 1)
-    values = from_starts(cell, segments.before(starts.flatten(0, 1), own), pieces.flatten(0, 1), segments)
+    starts, inputs = segments.before(starts.flatten(0, 1), own), segments.split(pieces.flatten(0, 1))
+    values = from_starts(cell, starts, inputs, segments)
     return chunks.join(values.unflatten(0, pieces.shape[:2]))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require, require_positive
+from fairseq_smt.core.fused import RMSNorm
 from fairseq_smt.core.heads import CAUSAL_HEADS
 from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.random import gather
@@ -34,7 +35,7 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, sizes.trunk_heads, causal=True, convolution=convolution, what="trunk") for _ in range(layers)
         )
-        self.norm = nn.RMSNorm(width)
+        self.norm = RMSNorm(width)
 
     def forward(self, tokens: Tensor, registers: Tensor | None = None, register_layers: int = 0) -> Tensor:
         """Hidden states (B, T, D); with registers (K, D) in the last layers (B, T, 1 + K, D), the token first."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fairseq_smt.core.cells import follows_labels
+from fairseq_smt.core.errors import require
 from fairseq_smt.core.gradient import pass_without_gradient
 from fairseq_smt.core.interface import Batch, Modules
 from fairseq_smt.core.random import Draws, draw_positions, gather, gather_all
@@ -67,8 +69,18 @@ def _or_initial(positions: Tensor, initial: Tensor, before: Tensor) -> Tensor:
     return torch.where((positions == 0)[..., None, None], initial.to(before.dtype)[:, None], before)
 
 
+def require_follower(modules: Modules) -> None:
+    """Refuse a cell whose memory cannot be a label."""
+    name = modules.rnn.sizes.cell
+    require(
+        follows_labels(modules.rnn.cell),
+        f"--cell {name} is a baseline for cross_entropy and chunked_bptt: choose another --cell.",
+    )
+
+
 def labels_of(modules: Modules, batch: Batch) -> Tensor:
     """The labels of every position, (B, T, K, d): those that came with the batch, else the teacher's, no gradient."""
+    require_follower(modules)
     if batch.labels is not None:
         return batch.labels.to(modules.rnn.initial.weight.dtype)
     with pass_without_gradient():
@@ -80,6 +92,7 @@ def label_transitions(modules: Modules, batch: Batch, draw: Draws, pairs: int) -
 
     A batch that brings its labels has those of every position, and no trunk.
     """
+    require_follower(modules)
     teacher = modules.teacher
     if batch.labels is not None or teacher.every_position:
         label, hidden = (labels_of(modules, batch), None) if batch.labels is not None else teacher(batch.inputs)

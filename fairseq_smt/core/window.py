@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from fairseq_smt.core.configs import RnnConfig, TeacherConfig
 from fairseq_smt.core.errors import require_positive
+from fairseq_smt.core.fused import RMSNorm
 from fairseq_smt.core.layers import Block, rotary_table
 from fairseq_smt.core.memory import normalize_memory
 from fairseq_smt.core.random import gather
@@ -30,7 +31,7 @@ class WindowTeacher(nn.Module):
         self.embedding = nn.Embedding(vocabulary, width)
         self.registers = nn.Parameter(torch.randn(rnn.memory_tokens, width) * 0.1)
         self.blocks = nn.ModuleList(Block(width, sizes.trunk_heads, causal=False, what="trunk") for _ in range(layers))
-        self.norm = nn.RMSNorm(width)
+        self.norm = RMSNorm(width)
         self.out = nn.Linear(width, rnn.memory_width)
 
     def at(self, tokens: Tensor, positions: Tensor, real: Tensor | None = None) -> Tensor:

@@ -15,6 +15,11 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         super().__init__(dictionary)
         self.rnn = rnn
 
+    @property
+    def stepped(self) -> RecurrentLanguageModel | None:
+        """The RNN whose `step` gives what `forward` gives with an incremental state; None where it does not."""
+        return self.rnn
+
     def forward(
         self,
         prev_output_tokens: Tensor,
@@ -58,6 +63,10 @@ class TeacherDecoder(RecurrentDecoder):
     def __init__(self, dictionary, rnn: RecurrentLanguageModel, teacher: CausalTeacher | WindowTeacher):
         super().__init__(dictionary, rnn)
         self.teacher = (teacher,)  # in a tuple: the model owns it
+
+    @property
+    def stepped(self) -> None:
+        return None
 
     def forward(self, prev_output_tokens: Tensor, encoder_out=None, incremental_state=None, **_):
         labels = self.teacher[0].labels(prev_output_tokens)

@@ -5,6 +5,8 @@ import math
 import torch
 from fairseq.sequence_generator import SequenceGenerator
 
+from fairseq_smt.tasks.one_beam import OneBeam, serves
+
 
 class PromptGenerator(SequenceGenerator):
     """A prompt is continued in a batch as it would be alone, and never by `<unk>` or `<s>`.
@@ -28,7 +30,7 @@ class PromptGenerator(SequenceGenerator):
     def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
         """Hypotheses per row; with --max-len-a the rows are grouped by the length of their prompts."""
         if self.max_len_a == 0 or prefix_tokens is None:
-            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+            return self._generate_together(sample, prefix_tokens, constraints, bos_token)
         hypotheses = [None] * len(prefix_tokens)
         lengths, shortest = prefix_tokens.ne(self.pad).sum(1), self.min_len
         for length in lengths.unique().tolist():
@@ -37,12 +39,19 @@ class PromptGenerator(SequenceGenerator):
             part = {"net_input": {"src_tokens": prompts, "src_lengths": lengths[rows]}}
             self.min_len = min(shortest, self.room(length))
             try:
-                found = super()._generate(part, prompts, constraints, bos_token)
+                found = self._generate_together(part, prompts, constraints, bos_token)
             finally:
                 self.min_len = shortest
             for row, hypothesis in zip(rows.tolist(), found, strict=True):
                 hypotheses[row] = hypothesis
         return hypotheses
+
+    def _generate_together(self, sample, prefix_tokens, constraints, bos_token):
+        """Hypotheses of rows that have one longest length: by `OneBeam` where it can, or by fairseq's loop."""
+        if prefix_tokens is None or constraints is not None or not serves(self):
+            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+        longest = self.room(sample["net_input"]["src_tokens"].shape[1])
+        return OneBeam(self)(prefix_tokens, self.eos if bos_token is None else bos_token, longest)
 
     def _prefix_tokens(self, step, lprobs, scores, tokens, prefix_tokens, beam_size):
         """Force the prompts' tokens at `step`; rows whose prompt is over get the rules of free generation."""

@@ -41,6 +41,15 @@ def test_one_length_for_all_prompts_of_a_batch(data, trained):
     assert alone[2] == LONG[:60] and re.search(r"a prompt of 290 symbols fills --max-len-b.*--max-len-a 1", log)
 
 
+def test_samples_are_those_of_fairseqs_own_loop(data, trained):
+    """Blocking n-grams that no text repeats changes nothing, but is left to fairseq's loop."""
+    flags = ["--beam", 1, "--sampling", "--sampling-topp", 0.9, "--max-len-b", 60, "--seed", 3]
+    flags += ["--buffer-size", 5, "--batch-size", 5]
+    found, _ = interact(data, trained, *flags)
+    assert len(found) == len(PROMPTS)
+    assert found == interact(data, trained, *flags, "--no-repeat-ngram-size", 50)[0]
+
+
 def test_a_shortest_length_above_the_longest(data, trained):
     common = ["--path", trained / "checkpoint_last.pt", "--cpu", *BLOCKS]
     output = fairseq("interactive", data, *common, "--min-len", 30, "--max-len-b", 20, ok=False)

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.objectives import ROLLOUTS, DaggerMemoryTraining, SupervisedMemoryTraining
 from fairseq_smt.core.teacher import HEADS
-from tests.support.toy import gradient_size, make_batch, make_modules
+from tests.support.toy import FOLLOWERS, gradient_size, make_batch, make_modules
 
 heads = pytest.mark.parametrize("head", HEADS)
 modes = pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
@@ -37,7 +36,7 @@ def test_dmt_is_the_same_without_its_teacher(head, rollout, training):
     same(cached, live, live.measures)
 
 
-@pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("cell", FOLLOWERS)
 @modes
 def test_smt_is_the_same_but_for_trunk_and_future(cell, training):
     modules, batch = make_modules(cell), make_batch((10, 7, 3, 1))

@@ -11,12 +11,15 @@ from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.language_model import RecurrentLanguageModel, choose
 from fairseq_smt.core.memory import normalize_memory
-from fairseq_smt.core.rollout import sequential
+from fairseq_smt.core.objectives import DaggerMemoryTraining, SupervisedMemoryTraining
+from fairseq_smt.core.rollout import sequential, step_by_step
+from tests.support.toy import FOLLOWERS, make_batch, make_modules
 
-V, K, D = 11, 3, 8
+V, K, D = 11, 4, 8
 SIZES = dict(cell_hidden=16, cell_layers=2, cell_heads=2)
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 cells = pytest.mark.parametrize("name", list(CELLS))
+runners = pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if hasattr(cell, "run")])
 
 
 def make_cell(name):
@@ -33,7 +36,7 @@ def make_tokens(batch=3, length=7, seed=1):
     return torch.randint(V, (batch, length), generator=torch.Generator().manual_seed(seed))
 
 
-@cells
+@pytest.mark.parametrize("name", FOLLOWERS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_step_keeps_shape_and_dtype_and_normalises(name, dtype):
     cell = make_cell(name).to(dtype)
@@ -68,6 +71,89 @@ def test_the_gru_is_torchs_with_a_normalised_state():
     theirs.load_state_dict({a: cell.state_dict()[b] for a, b in (names | dict(bias_hh="memory_in.bias")).items()})
     expected = normalize_memory(theirs(cell.embedding(tokens), memory.flatten(1)).view_as(memory))
     torch.testing.assert_close(cell(memory, cell.inputs(tokens)), expected)
+
+
+def test_the_lstm_is_torchs():
+    """The values and gradients of nn.LSTM over a block, and its last state."""
+    cell, tokens = make_cell("lstm").double(), make_tokens(5, 6)
+    theirs = torch.nn.LSTM(16, K * D // 2, batch_first=True).double()
+    copied = dict(weight_ih_l0=cell.token_in.weight, bias_ih_l0=cell.token_in.bias)
+    copied |= dict(weight_hh_l0=cell.memory_in.weight, bias_hh_l0=cell.memory_in.bias)
+    theirs.load_state_dict(copied)
+    memory, weight = torch.randn(5, K, D).double(), torch.randn(5, 6, K * D // 2).double()
+    start = tuple(z.view(1, 5, -1).contiguous() for z in memory.chunk(2, dim=1))
+    expected, (_, state) = theirs(cell.embedding(tokens), start)
+    found = sequential(cell, memory, cell.inputs(tokens))
+    hidden = found[:, :, : K // 2].flatten(2)
+    torch.testing.assert_close(hidden, expected)
+    torch.testing.assert_close(found[:, -1, K // 2 :].flatten(1), state[0])
+    grads = torch.autograd.grad((hidden * weight).sum(), [*copied.values(), cell.embedding.weight])
+    expected = torch.autograd.grad(
+        (expected * weight).sum(), [*(getattr(theirs, n) for n in copied), cell.embedding.weight]
+    )
+    for ours, other in zip(grads, expected, strict=True):
+        torch.testing.assert_close(ours, other)
+
+
+def test_the_lstm_refuses_an_odd_memory():
+    with pytest.raises(ConfigurationError, match="--memory-tokens 3 is odd"):
+        make_model("lstm", memory_tokens=3)
+
+
+@pytest.mark.parametrize("objective", [SupervisedMemoryTraining, DaggerMemoryTraining])
+def test_the_lstm_follows_no_labels(objective):
+    with pytest.raises(ConfigurationError, match="--cell lstm is a baseline"):
+        objective()(make_modules("lstm"), make_batch())
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize("length", [1, V // 3, V // 3 + 1, 40])
+def test_inputs_are_the_same_from_a_table(name, length):
+    """Three rows, on both sides of as many tokens as there are symbols."""
+    cell, tokens = make_cell(name), make_tokens(3, length)
+    found, expected = cell.inputs(tokens), cell.token_in(cell.embedding(tokens))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    weights = [cell.embedding.weight, cell.token_in.weight, cell.token_in.bias]
+    grads = (torch.autograd.grad(x.square().mean(), weights) for x in (found, expected))
+    for ours, other in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, other, atol=1e-6, rtol=1e-6)
+
+
+@runners
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_a_run_has_the_values_and_gradients_of_its_steps(name, dtype, length):
+    cell, tokens = make_cell(name).to(dtype), make_tokens(3, length)
+    start = normalize_memory(torch.randn(3, K, D)).to(dtype).requires_grad_()
+    weight = torch.randn(3, length, K, D).to(dtype)
+    results = []
+    for roll in (cell.run, lambda *given: step_by_step(cell, *given)):
+        memories = roll(start, cell.inputs(tokens))
+        grads = torch.autograd.grad((memories * weight).sum(), [start, *cell.parameters()])
+        results.append([memories, *grads])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(cell.run(start, cell.inputs(tokens)), results[1][0])
+
+
+@runners
+def test_a_runs_gradient_is_that_of_its_values(name):
+    cell = make_cell(name).double()
+    inputs = cell.inputs(make_tokens(2, 4)).detach().requires_grad_()
+    start = torch.randn(2, K, D).double().requires_grad_()
+    assert torch.autograd.gradcheck(cell.run, (start, inputs), fast_mode=True)
+
+
+@runners
+@pytest.mark.parametrize("low", ["autocast", "bfloat16"])
+def test_half_precision_goes_step_by_step(name, low, monkeypatch):
+    cell, tokens, memory = make_cell(name), make_tokens(2, 5), torch.randn(2, K, D)
+    monkeypatch.setattr(type(cell), "run", lambda *_: pytest.fail("not in half precision"))
+    if low == "bfloat16":
+        cell, memory = cell.bfloat16(), memory.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low == "autocast"):
+        assert sequential(cell, memory, cell.inputs(tokens)).shape == (2, 5, K, D)
 
 
 @pytest.mark.parametrize("name", ["mlp", "transformer"])

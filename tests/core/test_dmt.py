@@ -6,16 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.objectives import CHUNK_LENGTHS, ROLLOUTS, ChunkedBackpropagation, DaggerMemoryTraining
 from fairseq_smt.core.random import Draws
 from fairseq_smt.core.rollout import sequential, warm
 from fairseq_smt.core.teacher import HEADS
-from tests.support.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
+from tests.support.toy import FOLLOWERS, T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
-cells = pytest.mark.parametrize("cell", list(CELLS))
+cells = pytest.mark.parametrize("cell", FOLLOWERS)
 heads = pytest.mark.parametrize("head", HEADS)
 rollouts = pytest.mark.parametrize("rollout", ROLLOUTS)
 modes = pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])

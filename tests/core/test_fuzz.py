@@ -24,7 +24,7 @@ from fairseq_smt.core.objectives import (
     SupervisedMemoryTraining,
 )
 from fairseq_smt.core.teacher import HEADS, build_teacher
-from tests.support.toy import gradient_size, parameters
+from tests.support.toy import FOLLOWERS, gradient_size, parameters
 
 K, D, SPECIALS = 2, 4, 4
 LONGEST = 9
@@ -105,7 +105,8 @@ def cases(draw, kinds=("smt", "dmt", "chunked_bptt"), dtypes=(torch.float32,)):
     head, future = draw(st.sampled_from(HEADS)), draw(st.sampled_from(["window", "far"]))
     futures = draw(st.integers(int(future == "far"), LONGEST))
     torch.manual_seed(0)
-    rnn = RnnConfig(K, D, draw(st.sampled_from(list(CELLS))), cell_hidden=8, cell_layers=1, cell_heads=2)
+    cell = draw(st.sampled_from(list(CELLS) if kind == "chunked_bptt" else FOLLOWERS))
+    rnn = RnnConfig(K, D, cell, cell_hidden=8, cell_layers=1, cell_heads=2)
     teacher = TeacherConfig(head, trunk_width=8, trunk_layers=1, trunk_heads=2, teacher_window=draw(some))
     modules = Modules(
         rnn=RecurrentLanguageModel(vocabulary, rnn),

@@ -6,19 +6,18 @@ import pytest
 import torch
 
 from fairseq_smt.core import losses
-from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.diagnostics import effective_rank
 from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.random import Draws, draw_positions, gather
 from fairseq_smt.core.teacher import HEADS
 from tests.support.operations import Operations
-from tests.support.toy import T, gradient_size, make_batch, make_modules, mean, parameters, part_of
+from tests.support.toy import FOLLOWERS, T, gradient_size, make_batch, make_modules, mean, parameters, part_of
 
 WEIGHTS = [f"{name}_weight" for name in ("future", "readout", "trunk", "dynamics", "pursuit", "uniformity")]
 POSITIONS = ["future_positions", "readout_positions", "dynamics_positions", "label_pairs"]
 ONLY_DYNAMICS = dict(future_weight=0, readout_weight=0, trunk_weight=0, uniformity_weight=0, dynamics_weight=1)
-cells = pytest.mark.parametrize("cell", list(CELLS))
+cells = pytest.mark.parametrize("cell", FOLLOWERS)
 heads = pytest.mark.parametrize("head", HEADS)
 futures = pytest.mark.parametrize("future", ["window", "far"])
 

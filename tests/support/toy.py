@@ -3,6 +3,7 @@
 import torch
 
 from fairseq_smt.core import losses
+from fairseq_smt.core.cells import CELLS, follows_labels
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
 from fairseq_smt.core.future import build_future
 from fairseq_smt.core.interface import Batch, Modules
@@ -10,6 +11,8 @@ from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import build_teacher
 
 V, K, D, T = 11, 2, 4, 10
+FOLLOWERS = [name for name, cell in CELLS.items() if follows_labels(cell)]
+"""Cells that can follow labels."""
 
 
 def make_modules(cell="mlp", head="projection", future="window", *, memory=(K, D), width=16):

@@ -16,7 +16,8 @@ def label_variance(labels: Tensor, mask: Tensor) -> Tensor:
     weight = mask.flatten() / mask.sum().clamp(min=1)
     with torch.autocast(rows.device.type, enabled=False):
         mean = weight @ rows
-        return (weight @ (rows - mean).square_()).mean()
+        distance = torch.cdist(rows, mean[None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+        return weight @ distance.square() / rows.shape[1]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from fairseq_smt.core.errors import require_not_negative, require_positive
 from fairseq_smt.core.interface import Batch, Modules, Terms
 from fairseq_smt.core.objectives.validation import score, unroll_and_score
 from fairseq_smt.core.random import Draws
-from fairseq_smt.core.rollout import warm
+from fairseq_smt.core.rollout import Chunks, from_starts, warm_starts
 
 
 @dataclass
@@ -55,8 +55,10 @@ class ChunkedBackpropagation:
             memories = rnn.unroll(batch.inputs, initial)
         else:
             (where,) = Draws(self.seed, update, batch.ids).shared("chunk", 1)
-            inputs = rnn.cell.inputs(batch.inputs)
-            memories = warm(rnn.cell, initial, inputs, self.chunk, int(where * self.chunk), self.passes)
+            chunks = Chunks(batch.inputs.shape[1], self.chunk, int(where * self.chunk))
+            pieces = rnn.cell.inputs(chunks.split(batch.inputs))
+            starts = warm_starts(rnn.cell, initial, pieces, chunks, self.passes)
+            memories = from_starts(rnn.cell, starts, pieces, chunks)
         terms.loss = score(terms, "rollout", rnn.readout, memories, batch.targets, batch.asked)
         if training:
             batch.carry(memories)

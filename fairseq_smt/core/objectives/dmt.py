@@ -121,21 +121,22 @@ class DaggerMemoryTraining:
         self, rnn: RecurrentLanguageModel, batch: Batch, labels: Tensor, size: int, offset: int
     ) -> tuple[Tensor, Tensor]:
         """The RNN's memories twice, (B, T, K, d): with the gradient for the drift, and for the readout."""
-        cell, inputs, initial = rnn.cell, rnn.cell.inputs(batch.inputs), rnn.initial(len(labels))
-        length = inputs.shape[1]
+        cell, initial = rnn.cell, rnn.initial(len(labels))
         if self.rollout == "jacobi":
+            inputs = cell.inputs(batch.inputs)
             cuts = [min(n, size) for n in (self.drift_backprop, self.ce_backprop)]
             swept = {n: jacobi(cell, initial, labels, inputs, size, without_gradient=size - n) for n in set(cuts) - {0}}
             swept[0] = swept[cuts[0]].detach()
             return swept[cuts[0]], swept[cuts[1]]
-        chunks = Chunks(length, size, offset)
+        chunks = Chunks(labels.shape[1], size, offset)
+        pieces = cell.inputs(chunks.split(batch.inputs))
         if self.rollout == "warm":
-            starts = warm_starts(cell, initial, inputs, chunks, self.passes)
+            starts = warm_starts(cell, initial, pieces, chunks, self.passes)
         else:
             starts = chunks.before(initial, labels)
         depths = {min(n, chunks.size) for n in (self.drift_backprop, self.ce_backprop)}
         with nullcontext() if chunks.size in depths else pass_without_gradient():
-            memories = from_starts(cell, starts, inputs, chunks)
-        cut = {n: with_gradient(cell, starts, memories, inputs, chunks, n) for n in depths - {0, chunks.size}}
+            memories = from_starts(cell, starts, pieces, chunks)
+        cut = {n: with_gradient(cell, starts, memories, pieces, chunks, n) for n in depths - {0, chunks.size}}
         cut |= {0: memories.detach(), chunks.size: memories}
         return tuple(cut[min(n, chunks.size)] for n in (self.drift_backprop, self.ce_backprop))

@@ -1,0 +1,90 @@
+"""The gated recurrent unit."""
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from fairseq_smt.core.cells.exact import normalize_backward, normalize_into, token_part, weight_gradient
+from fairseq_smt.core.configs import RnnConfig
+from fairseq_smt.core.memory import normalize_memory
+
+aten = torch.ops.aten
+
+
+class GRUCell(nn.Module):
+    """A gated recurrent unit over the flattened memory, RMS-normalised: m' = RMS((1 - z) n + z m).
+
+    The gates are those of Cho et al. (2014) in torch's form, n = tanh(W_n x + r (U_n m)). Without the normalisation the
+    memory shrinks into the middle of tanh's range and the labels follow it (the paper's collapse).
+    """
+
+    def __init__(self, vocabulary: int, sizes: RnnConfig):
+        super().__init__()
+        size, hidden = sizes.memory_tokens * sizes.memory_width, sizes.cell_hidden
+        self.embedding = nn.Embedding(vocabulary, hidden)
+        self.token_in = nn.Linear(hidden, 3 * size)
+        self.memory_in = nn.Linear(size, 3 * size)
+
+    def inputs(self, tokens: Tensor) -> Tensor:
+        """(...) token ids → (..., 3·K·d), the token's part of the reset, update and new gates."""
+        return token_part(self.embedding, self.token_in, tokens)
+
+    def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
+        """(N, K, d), (N, 3·K·d) → (N, K, d)."""
+        before = memory.flatten(1)
+        token_gates, token_new = inputs.tensor_split((2 * before.shape[1],), dim=-1)
+        memory_gates, memory_new = self.memory_in(before).tensor_split((2 * before.shape[1],), dim=-1)
+        reset, update = (token_gates + memory_gates).sigmoid().chunk(2, dim=-1)
+        new = (token_new + reset * memory_new).tanh()
+        return normalize_memory((new + update * (before - new)).view_as(memory))
+
+    def run(self, memory: Tensor, inputs: Tensor) -> Tensor:
+        """(N, K, d), (N, T, 3·K·d) → (N, T, K, d)."""
+        return _Run.apply(memory, inputs, self.memory_in.weight, self.memory_in.bias, torch.is_grad_enabled())
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, memory: Tensor, inputs: Tensor, weight: Tensor, bias: Tensor, keep: bool) -> Tensor:
+        rows, steps, size = *inputs.shape[:2], weight.shape[1]
+        kept = steps if keep else 1
+        gates = inputs.new_empty(kept, rows, 3 * size)  # reset, update, U_n m
+        new = inputs.new_empty(kept, rows, size)
+        scale = inputs.new_empty(kept, rows, memory.shape[1], 1)
+        out = inputs.new_empty(steps, *memory.shape)
+        before = memory.flatten(1)
+        for t, x in enumerate(inputs.unbind(1)):
+            g, n, s = (z[t if keep else 0] for z in (gates, new, scale))
+            torch.addmm(bias, before, weight.T, out=g)
+            reset, update = g[:, : 2 * size].add_(x[:, : 2 * size]).sigmoid_().chunk(2, dim=-1)
+            torch.addcmul(x[:, 2 * size :], reset, g[:, 2 * size :], out=n).tanh_()
+            normalize_into(out[t], s, torch.lerp(n, before, update).view_as(memory))
+            before = out[t].flatten(1)
+        ctx.save_for_backward(memory, weight, gates, new, scale, out)
+        return out.transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        memory, weight, gates, new, scale, out = ctx.saved_tensors
+        size, memories = weight.shape[1], out.flatten(2)
+        to_gates = torch.empty_like(gates)
+        to_inputs = gates.new_empty(gates.shape[1], gates.shape[0], 3 * size)
+        carried = None
+        for t in reversed(range(len(out))):
+            g = gradient[:, t] if carried is None else gradient[:, t] + carried.view_as(memory)
+            g = normalize_backward(g, out[t], scale[t]).flatten(1)
+            before = memories[t - 1] if t else memory.flatten(1)
+            reset, update, from_memory = gates[t].chunk(3, dim=-1)
+            to_reset, to_update, to_new = to_gates[t].chunk(3, dim=-1)
+            to_before = g * update
+            to_inputs[:, t, 2 * size :] = pre = aten.tanh_backward(g - to_before, new[t])
+            torch.mul(pre, reset, out=to_new)
+            torch.mul(pre, from_memory, out=to_reset)
+            torch.mul(before - new[t], g, out=to_update)
+            both = to_gates[t, :, : 2 * size]
+            aten.sigmoid_backward.grad_input(both, gates[t, :, : 2 * size], grad_input=both)
+            carried = to_before.addmm_(to_gates[t], weight)
+        to_inputs[..., : 2 * size] = to_gates[..., : 2 * size].transpose(0, 1)
+        to_weight = weight_gradient(to_gates, memory.flatten(1), memories[:-1])
+        return carried.view_as(memory), to_inputs, to_weight, to_gates.sum((0, 1)), None
