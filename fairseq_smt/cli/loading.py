@@ -114,8 +114,8 @@ def load(path: str, name: str, data: str | None, overrides: dict[str, Any], cpu:
 
 
 def read(path: str, data: str | None, overrides: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's contents, its config changed to DATA, no label cache, the RNN's scores, and `overrides`."""
-    fixed = {"data": data, "label_cache": "", "score_with": "rnn"}
+    """A checkpoint's contents; its config has DATA, fresh blocks, no labels, the RNN's scores, and `overrides`."""
+    fixed = {"data": data, "label_cache": "", "score_with": "rnn", "carry_memory": False}
     return checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
 
 

@@ -15,6 +15,8 @@ fairseq.checkpoint_utils.load_checkpoint_to_cpu
 fairseq.trainer.Trainer.load_checkpoint
     `averaging`: `--store-ema` from a checkpoint without an average. Until fairseq starts one from the model.
     `resuming`: schedules go on where they were. Until fairseq restores `task.state` in training.
+fairseq.checkpoint_utils.save_checkpoint
+    `resuming`: carried memory of all processes. Until fairseq tells the tasks of all that a checkpoint is written.
 fairseq.models.ema.EMA
     `averaging`: integer buffers are copied. Until fairseq's average does not multiply them.
 fairseq.checkpoint_utils.torch_persistent_save

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_smt.core import losses
+from fairseq_smt.core.carried import Carried
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import CausalTeacher, WindowTeacher
 
@@ -32,6 +33,7 @@ class Batch:
         ids: sample ids, (B,).
         scored: targets that count in reported scores of the readout, (B, T); all that are asked unless given.
         labels: cached labels m_t, (B, T, K, d), any value at padding; objectives then leave the teacher alone.
+        carried: the streams whose memory the rows go on from and leave behind; all rows start from m_∅ unless given.
     """
 
     inputs: Tensor
@@ -41,10 +43,22 @@ class Batch:
     ids: Tensor
     scored: Tensor | None = None
     labels: Tensor | None = None
+    carried: Carried | None = None
 
     def __post_init__(self) -> None:
         if self.scored is None:
             self.scored = self.asked
+
+    def first_memory(self, rnn: RecurrentLanguageModel) -> Tensor:
+        """The memory before the first input of each row, (B, K, d)."""
+        initial = rnn.initial(len(self.inputs))
+        return initial if self.carried is None else self.carried.start(initial)
+
+    def carry(self, memories: Tensor) -> None:
+        """Keep the last of the RNN's own memories (B, T, K, d) for the blocks that follow."""
+        if self.carried is not None:
+            rows = torch.arange(len(memories), device=memories.device)
+            self.carried.keep(memories[rows, self.real.sum(1) - 1])
 
 
 @dataclass

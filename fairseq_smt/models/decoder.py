@@ -3,6 +3,7 @@
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor
 
+from fairseq_smt.core.carried import Carried
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import CausalTeacher, WindowTeacher
 
@@ -19,8 +20,21 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         """The RNN whose `step` gives what `forward` gives with an incremental state; None where it does not."""
         return self.rnn
 
-    def forward(self, prev_output_tokens: Tensor, encoder_out=None, incremental_state=None, **_):
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out=None,
+        incremental_state=None,
+        carried: Carried | None = None,
+        src_lengths: Tensor | None = None,
+        **_,
+    ):
         """(B, T) tokens → logits (B, T, V), None; with an incremental state logits (B, 1, V) of the last token."""
+        if carried is not None:
+            first = carried.start(self.rnn.initial(len(prev_output_tokens)))
+            logits, memory = self.rnn(prev_output_tokens, first, carried.read(src_lengths))
+            carried.keep(memory)
+            return logits, None
         if incremental_state is None:
             return self.rnn(prev_output_tokens)[0], None
         saved = self.get_incremental_state(incremental_state, "memory")

@@ -100,12 +100,15 @@ class SmtLanguageModel(BaseFairseqModel):
     def rnn(self) -> RecurrentLanguageModel:
         return self.decoder.rnn
 
-    def forward(self, src_tokens, src_lengths=None, objective=None):
-        """Logits (B, T, V) and None, or with an objective its result on the core modules."""
+    def forward(self, src_tokens, src_lengths=None, objective=None, carried=None):
+        """Logits (B, T, V) and None, or with an objective its result on the core modules.
+
+        Memory is carried from block to block where the rows' streams are given.
+        """
         if objective is not None:
             self.has_objective = True
             return objective(Modules(self.rnn, self.teacher, self.future))
-        return self.decoder(src_tokens)
+        return self.decoder(src_tokens, carried=carried, src_lengths=src_lengths)
 
     def set_num_updates(self, num_updates: int) -> None:
         super().set_num_updates(num_updates)

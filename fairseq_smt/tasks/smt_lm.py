@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from fairseq import utils
-from fairseq.data import Dictionary, MonolingualDataset
+from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tokenizer import tokenize_line
@@ -17,9 +17,12 @@ from fairseq.tokenizer import tokenize_line
 from fairseq_smt.core.interface import Batch
 from fairseq_smt.data import vocabulary
 from fairseq_smt.data.binarized import check_binarized
+from fairseq_smt.data.blocks import BosAwareDataset
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
+from fairseq_smt.data.streams import StreamDataset
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.tasks.baseline import BaselineTask
+from fairseq_smt.tasks.carrying import CarryConfig, CarryingTask
 from fairseq_smt.tasks.generation import PromptGenerator
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
@@ -34,50 +37,9 @@ def dictionary_fingerprint(dictionary: Dictionary) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-class BosAwareDataset(MonolingualDataset):
-    """Blocks whose bos has the token after it as its target.
-
-    fairseq's dataset asks for bos after bos, so that a model generates `<s>` from an empty prompt. Scoring by
-    fairseq-eval-lm skips that column and checks that it holds bos: see `SmtLanguageModelingTask.eval_lm_dataloader`.
-    """
-
-    bos_predicts_bos = False
-
-    @classmethod
-    def like(cls, plain: MonolingualDataset) -> "BosAwareDataset":
-        """The same blocks as a dataset of fairseq's own class."""
-        dataset = cls.__new__(cls)
-        dataset.__dict__.update(plain.__dict__)
-        return dataset
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """A block, whose tokens are all in the dictionary."""
-        item = super().__getitem__(index)
-        for tokens in (item["source"], item["target"]):
-            least, most = (int(token) for token in tokens.aminmax())
-            require(
-                0 <= least and most < len(self.vocab),
-                f"block {index} of DATA holds symbol {most if least >= 0 else least}, dict.txt has {len(self.vocab)}: "
-                "DATA's .bin is damaged, or its dict.txt is not the one it was made with; make the data anew.",
-            )
-        return item
-
-    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """fairseq's batch with the rows' lengths as a list too, so that a curriculum reads nothing from a device."""
-        batch = super().collater(samples)
-        return batch | {"lengths": [len(sample["source"]) for sample in samples]} if batch else batch
-
-    def _maybe_add_bos(self, source, target):
-        first = source[:1].clone()
-        source, target = super()._maybe_add_bos(source, target)
-        if self.add_bos_token and not self.bos_predicts_bos and target is not None:
-            target[:1] = self._filter_vocab(first)
-        return source, target
-
-
 @dataclass
-class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
-    """The fields of fairseq's `language_modeling` task, the length curriculum and the label cache."""
+class SmtLanguageModelingConfig(CarryConfig, CurriculumConfig, LanguageModelingConfig):
+    """The fields of fairseq's `language_modeling` task, the length curriculum, carried memory and the label cache."""
 
     label_cache: str = field(
         default="",
@@ -86,7 +48,7 @@ class SmtLanguageModelingConfig(CurriculumConfig, LanguageModelingConfig):
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(BaselineTask, ScheduledTask, LanguageModelingTask):
+class SmtLanguageModelingTask(CarryingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:
@@ -104,6 +66,7 @@ class SmtLanguageModelingTask(BaselineTask, ScheduledTask, LanguageModelingTask)
         if self.vocabulary is not None:
             self.byte_lengths = torch.tensor(vocabulary.byte_lengths(self.vocabulary, dictionary.symbols))
         self.set_up_curriculum(args, args.tokens_per_sample)
+        self.set_up_carrying(args)
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
             getattr(self.state, flag)
@@ -150,7 +113,9 @@ class SmtLanguageModelingTask(BaselineTask, ScheduledTask, LanguageModelingTask)
                 f"{error}: DATA has no split {split!r}; binarise it with fairseq-preprocess, or name another one by "
                 "--train-subset, --valid-subset or --gen-subset."
             ) from None
-        self.datasets[split] = BosAwareDataset.like(self.datasets[split])
+        plain = self.datasets[split]
+        carrying = self.args.carry_memory
+        self.datasets[split] = StreamDataset.like(plain, self.args) if carrying else BosAwareDataset.like(plain)
         if self.args.label_cache:
             self._join_labels(split, epoch, combine)
 
@@ -278,4 +243,5 @@ class SmtLanguageModelingTask(BaselineTask, ScheduledTask, LanguageModelingTask)
         real = time < sample["net_input"]["src_lengths"].to(inputs.device)[:, None]
         asked = real & target.ne(self.target_dictionary.pad())
         scored = asked & inputs.ne(self.source_dictionary.bos()) if self.args.add_bos_token else asked
-        return Batch(inputs, target, real, asked, sample["id"].to(inputs.device), scored, sample.get("labels"))
+        ids, carried = sample["id"].to(inputs.device), sample["net_input"].get("carried")
+        return Batch(inputs, target, real, asked, ids, scored, sample.get("labels"), carried)

@@ -1,18 +1,18 @@
-"""The commands of the README, as a shell would read them."""
+"""The commands of the README and of other pages, as a shell would read them."""
 
 import re
 import shlex
 from pathlib import Path
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
 
 
-def commands(first: str = "", last: str = "") -> list[list[str]]:
-    """The commands in the README's shell blocks between two headings, without those that are cut short by an `…`.
+def commands(first: str = "", last: str = "", page: str = "README.md") -> list[list[str]]:
+    """The commands in a page's shell blocks between two headings, without those that are cut short by an `…`.
 
     Variables are replaced, pipes cut into their commands.
     """
-    text = README.read_text()
+    text = (ROOT / page).read_text()
     text = text[text.index(first) : text.index(last) if last else None]
     found, variables = [], {"PWD": "."}
     for block in re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE):

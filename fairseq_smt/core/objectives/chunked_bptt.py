@@ -20,6 +20,8 @@ class ChunkedBackpropagation:
     """The objective of criterion `chunked_bptt`; chunks begin at a random offset, drawn anew for every update.
 
     All micro-batches are cut by the same `horizon`, whatever shorter blocks they hold; a bos is not counted.
+
+    Blocks that carry memory start from what the rollout before ended with, without a gradient.
     """
 
     chunk: int = field(
@@ -47,16 +49,19 @@ class ChunkedBackpropagation:
     def __call__(self, modules: Modules, batch: Batch, *, update: int = 0, training: bool = True) -> Terms:
         """The loss of a batch, a float32 mean over its targets, with its terms in nats."""
         rnn = modules.rnn
+        initial = batch.first_memory(rnn)
         terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
         if self.chunk >= (self.horizon or batch.inputs.shape[1]):
-            memories = rnn.unroll(batch.inputs)
+            memories = rnn.unroll(batch.inputs, initial)
         else:
             (where,) = Draws(self.seed, update, batch.ids).shared("chunk", 1)
             chunks = Chunks(batch.inputs.shape[1], self.chunk, int(where * self.chunk))
-            initial, pieces = rnn.initial(len(batch.inputs)), rnn.cell.inputs(chunks.split(batch.inputs))
+            pieces = rnn.cell.inputs(chunks.split(batch.inputs))
             starts = warm_starts(rnn.cell, initial, pieces, chunks, self.passes)
             memories = from_starts(rnn.cell, starts, pieces, chunks)
         terms.loss = score(terms, "rollout", rnn.readout, memories, batch.targets, batch.asked)
-        if not training:
+        if training:
+            batch.carry(memories)
+        else:
             unroll_and_score(modules, batch, terms)
         return terms

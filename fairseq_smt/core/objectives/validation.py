@@ -48,7 +48,8 @@ def unroll_and_score(
         horizon: block length up to which drift is reported.
         labels_at: labels (B, n, K, d) at positions (B, n); without it there is no drift.
     """
-    memories = modules.rnn.unroll(batch.inputs)
+    memories = modules.rnn.unroll(batch.inputs, batch.first_memory(modules.rnn))
+    batch.carry(memories)
     score(terms, "rnn", modules.rnn.readout, memories, batch.targets, batch.scored)
     if labels_at is None:
         return
