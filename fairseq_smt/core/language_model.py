@@ -101,9 +101,7 @@ class RecurrentLanguageModel(nn.Module):
             ConfigurationError: for an empty prompt or an argument out of range.
         """
         require(prompt.shape[1] > 0, "generate needs a prompt of at least one token: give it the bos token.")
-        require(temperature >= 0, f"temperature must not be negative, got {temperature}.")
-        require(0 < top_p <= 1, f"top_p must lie in (0, 1], got {top_p}.")
-        require(top_k >= 0, f"top_k must not be negative, got {top_k}.")
+        check_sampling(temperature, top_k, top_p)
         logits, memory = self(prompt, memory)
         logits = logits[:, -1]
         output = []
@@ -141,6 +139,13 @@ class RecurrentLanguageModel(nn.Module):
                 f"{path} is not a whole file written by RecurrentLanguageModel.save ({error}); export it again."
             ) from error
         return model
+
+
+def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
+    """Raise `ConfigurationError` for what `choose` cannot work with."""
+    require(temperature >= 0, f"temperature must not be negative, got {temperature}.")
+    require(0 < top_p <= 1, f"top_p must lie in (0, 1], got {top_p}.")
+    require(top_k >= 0, f"top_k must not be negative, got {top_k}.")
 
 
 def choose(logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator | None) -> Tensor:
