@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fairseq_smt.core.cells import build_cell
@@ -117,7 +118,8 @@ class RecurrentLanguageModel(nn.Module):
         """Write weights and sizes to one safetensors file."""
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         sizes = {"vocabulary": self.vocabulary} | asdict(self.sizes)
-        save_file(state, str(path), metadata={"recurrent_language_model": json.dumps(sizes)})
+        content = safetensors.torch.save(state, metadata={"recurrent_language_model": json.dumps(sizes)})
+        Path(path).write_bytes(content)
 
     @classmethod
     def load(cls, path: str | Path) -> "RecurrentLanguageModel":

@@ -78,7 +78,6 @@ def save(
     rnn.save(folder / FILES["model"])
     lines = "".join(f"{symbol} {count}\n" for symbol, count in dictionary)
     (folder / FILES["dictionary"]).write_text(lines, encoding="utf-8")
-    (folder / FILES["model"]).chmod((folder / FILES["dictionary"]).stat().st_mode)  # safetensors hides it from others
     if isinstance(vocabulary, SentencepieceVocabulary):
         (folder / FILES["subwords"]).write_bytes(vocabulary.model)
     present = {part: name for part, name in FILES.items() if (folder / name).exists()}

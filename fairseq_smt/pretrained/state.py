@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fairseq_smt.core.errors import ConfigurationError, require
-from fairseq_smt.files import told, whole_file
+from fairseq_smt.files import told, write_whole
 
 KEY = "fairseq_smt_stream_of"
 
@@ -36,8 +36,8 @@ class State:
         """
         unwritten = torch.tensor(list(self.unwritten), dtype=torch.uint8)
         tensors = {"memory": self.memory.clone(), "unwritten": unwritten, "random": self.random}
-        with told(f"--state {path}"), whole_file(path) as partial:
-            save_file(tensors, partial, metadata={KEY: fingerprint})
+        with told(f"--state {path}"):
+            write_whole(path, safetensors.torch.save(tensors, metadata={KEY: fingerprint}))
 
     @classmethod
     def load(cls, path: str | Path, fingerprint: str, shape: tuple[int, int]) -> "State":
