@@ -62,10 +62,12 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> None:
     """
     require(args.length >= 0, f"--length must not be negative, got {args.length}.")
     with interrupts.waiting():
+        import torch
+
         from fairseq_smt.pretrained import Pretrained
 
         model = Pretrained.load(args.model)
-    with locked(args.state):
+    with locked(args.state), torch.inference_mode():
         stream, characters = begin(args, model)
         incoming = Incoming(args.prompt, model.text, interrupts)
         try:

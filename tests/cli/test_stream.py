@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from statistics import median
 
 import pytest
 import torch
@@ -60,10 +61,10 @@ def test_two_commands_with_a_state_are_one(folder, tmp_path, capfdbinary):
     for extra in (["--prompt", "é", "--length", 50, "--seed", 2], ["--prompt", "", "--length", 49]):
         whole = whole.removeprefix(run(capfdbinary, folder, *extra, "--state", tmp_path / "s")[0])
     assert whole == b"" and [p.name for p in tmp_path.iterdir()] == ["s"]
-    for kind, sentence in (("character", "holds the memory of another model"), ("byte", "stream.* holds the memory")):
+    for kind in ("character", "byte"):
         export(tmp_path / kind, kind, seed=1)
         _, error = run(capfdbinary, tmp_path / kind, "--prompt", "", "--state", tmp_path / "s", status=1)
-        assert re.search(sentence, error) or "another model" in error
+        assert "s holds the memory of another model: name another file by --state" in error
 
 
 def test_scoring_in_pieces_is_scoring_the_whole(folder, capfdbinary):
@@ -74,7 +75,7 @@ def test_scoring_in_pieces_is_scoring_the_whole(folder, capfdbinary):
     found = re.fullmatch(r"([\d.]+) bits per character, ([\d.]+) per byte \((\S+) char.*\n", output.decode())
     assert float(found[1]) == pytest.approx(bits / len(TEXT), rel=1e-4) and found[3] == f"{len(TEXT):,}"
     assert float(found[2]) == pytest.approx(bits / len(TEXT.encode()), rel=1e-4)
-    assert error.count(b"\n") == len(TEXT) // 10_000 and b"(10,000 characters" in error.splitlines()[0]
+    assert error.count(b"\n") == len(TEXT) // 10_000 and b", 10,000 symbols)" in error.splitlines()[0]
     short, _ = run(capfdbinary, folder, "--score", "--prompt", "é")
     assert b"(1 characters, 2 bytes, 2 symbols)" in short
 
@@ -97,14 +98,14 @@ def test_unknown_characters_are_told_and_bad_input_is_refused(tmp_path, capfdbin
 
 
 def test_ctrl_c_saves_the_state_and_goes_on_from_there(folder, tmp_path, capfdbinary):
-    whole, _ = run(capfdbinary, folder, "--prompt", "", "--length", 20_000, "--seed", 2)
+    whole, _ = run(capfdbinary, folder, "--prompt", "", "--length", 10_000, "--seed", 2)
     process = start(folder, "--length", 0, "--seed", 2, "--state", tmp_path / "s", stdin=subprocess.DEVNULL)
-    head = process.stdout.read(100)
+    head = os.read(process.stdout.fileno(), 100)  # `communicate` knows of no buffer
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=60)
     assert process.returncode == 130 and error == b"" and output.endswith(b"\n")
     written = head + output[:-1]
-    assert whole.startswith(written), "a test's machine that writes 20,000 symbols before it is interrupted?"
+    assert whole.startswith(written), "a test's machine that writes 10,000 symbols before it is interrupted?"
     again, _ = run(capfdbinary, folder, "--prompt", "", "--length", 50, "--state", tmp_path / "s")
     assert whole.startswith(written + again) and not (tmp_path / "s.lock").exists()
 
@@ -147,25 +148,20 @@ def test_help_does_not_wait_for_torch(folder):
     assert output.decode().splitlines()[-1] == "False"
 
 
-def test_a_stream_is_as_fast_as_steps(folder):
-    """In seconds of this process; the mean of interleaved runs, so that both meet the same machine."""
-    from fairseq_smt.core.language_model import choose
+def test_a_stream_is_as_fast_as_generate(folder):
+    """The median over pairs of runs, in seconds of this process."""
     from fairseq_smt.pretrained.text import Characters
 
-    model, spent = Pretrained.load(folder), {"steps": [], "stream": []}
-    for _ in range(15):
-        began = time.process_time()
-        with torch.inference_mode():
-            logits, memory = model.rnn.step(torch.tensor([0]))
-            for _ in range(300):
-                logits, memory = model.rnn.step(choose(logits, 1.0, 0, 1.0, None), memory)
-        middle = time.process_time()
-        stream, characters = Stream(model), Characters()
-        with open(os.devnull, "wb") as output:
-            for _ in range(300):
+    model, ratios, length = Pretrained.load(folder), [], 200
+    allowed, prompt = ~torch.tensor(model.text.silent), torch.tensor([[model.start]])
+    with torch.inference_mode(), open(os.devnull, "wb") as output:
+        for _ in range(31):
+            began = time.process_time()
+            model.rnn.generate(prompt, length, allowed=allowed)
+            middle = time.process_time()
+            stream, characters = Stream(model), Characters()
+            for _ in range(length):
                 output.write(characters.feed(model.text.bytes[stream.next()]))
                 output.flush()
-        spent["steps"].append(middle - began)
-        spent["stream"].append(time.process_time() - middle)
-    steps, stream = (min(spent[name]) for name in ("steps", "stream"))
-    assert stream < 1.1 * steps, (steps, stream)
+            ratios.append((time.process_time() - middle) / (middle - began))
+    assert median(ratios) < 1.1, ratios
