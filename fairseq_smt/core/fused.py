@@ -21,12 +21,12 @@ PIECE = 1 << 15
 def _pays(x: Tensor, *parameters: Tensor) -> bool:
     """Whether x and parameters of its dtype are worth a fused pass."""
     return (
-        x.device.type == "cpu"
+        torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
         and x.numel() >= SMALL
         and x.dtype in (torch.float32, torch.float64)
         and all(p.dtype == x.dtype for p in parameters)
-        and torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fairseq_smt.core.cells import build_cell
@@ -101,9 +102,7 @@ class RecurrentLanguageModel(nn.Module):
             ConfigurationError: for an empty prompt or an argument out of range.
         """
         require(prompt.shape[1] > 0, "generate needs a prompt of at least one token: give it the bos token.")
-        require(temperature >= 0, f"temperature must not be negative, got {temperature}.")
-        require(0 < top_p <= 1, f"top_p must lie in (0, 1], got {top_p}.")
-        require(top_k >= 0, f"top_k must not be negative, got {top_k}.")
+        check_sampling(temperature, top_k, top_p)
         logits, memory = self(prompt, memory)
         logits = logits[:, -1]
         output = []
@@ -119,7 +118,8 @@ class RecurrentLanguageModel(nn.Module):
         """Write weights and sizes to one safetensors file."""
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         sizes = {"vocabulary": self.vocabulary} | asdict(self.sizes)
-        save_file(state, str(path), metadata={"recurrent_language_model": json.dumps(sizes)})
+        content = safetensors.torch.save(state, metadata={"recurrent_language_model": json.dumps(sizes)})
+        Path(path).write_bytes(content)
 
     @classmethod
     def load(cls, path: str | Path) -> "RecurrentLanguageModel":
@@ -141,6 +141,13 @@ class RecurrentLanguageModel(nn.Module):
                 f"{path} is not a whole file written by RecurrentLanguageModel.save ({error}); export it again."
             ) from error
         return model
+
+
+def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
+    """Raise `ConfigurationError` for what `choose` cannot work with."""
+    require(temperature >= 0, f"temperature must not be negative, got {temperature}.")
+    require(0 < top_p <= 1, f"top_p must lie in (0, 1], got {top_p}.")
+    require(top_k >= 0, f"top_k must not be negative, got {top_k}.")
 
 
 def choose(logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator | None) -> Tensor:

@@ -4,11 +4,13 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fairseq_smt.core.errors import ConfigurationError, require
 from fairseq_smt.data.symbols import NEEDS_ESCAPE, NEWLINE, SPACE, SPECIAL, Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class SentencepieceVocabulary(Vocabulary):
@@ -107,7 +109,9 @@ class SentencepieceVocabulary(Vocabulary):
     def number_of_codes(self) -> int:
         return self.processor.get_piece_size()
 
-    def codes(self, text: bytes) -> np.ndarray:
+    def codes(self, text: bytes) -> "np.ndarray":
+        import numpy as np
+
         parts = self.APART.split(text.decode())
         plain = self.processor.encode(parts[::2], out_type=int, num_threads=1)
         apart = ([self.processor.piece_to_id(s) for s in self._apart(part)] for part in parts[1::2])

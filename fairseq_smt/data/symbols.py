@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 SPACE, NEWLINE, REPLACEMENT = "▁", "⏎", "\ufffd"
 UNKNOWN = ("<unk>", "<<unk>>")
@@ -36,7 +38,7 @@ class Vocabulary:
         """Codes are smaller than this."""
         raise NotImplementedError
 
-    def codes(self, text: bytes) -> np.ndarray:
+    def codes(self, text: bytes) -> "np.ndarray":
         """The codes of `encode`, (symbols,), at the speed of numpy; of UTF-8, which the caller has checked."""
         raise NotImplementedError
 

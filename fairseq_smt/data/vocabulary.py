@@ -2,19 +2,22 @@
 
 A text is one line of symbols separated by spaces, newlines included, so that fairseq's eos ends a document. All three
 kinds keep every text exactly, and `byte` every file. Ordinary text is encoded as by fairseq's `--bpe characters`,
-`bytes` and `sentencepiece` (which fold or drop some whitespace), and these decode it. Nothing here imports fairseq.
+`bytes` and `sentencepiece` (which fold or drop some whitespace), and these decode it. Nothing here imports fairseq, and
+numpy only where the codes of a long text are made.
 """
 
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fairseq_smt.core.errors import ConfigurationError, require
 from fairseq_smt.data.subwords import SentencepieceVocabulary
 from fairseq_smt.data.symbols import NEEDS_ESCAPE, NEWLINE, SPACE, SPECIAL, UNKNOWN, Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KINDS = ("character", "byte", "sentencepiece")
 DESCRIPTION, MODEL = "vocabulary.json", "sentencepiece.model"
@@ -45,7 +48,9 @@ class CharacterVocabulary(Vocabulary):
     def number_of_codes(self) -> int:
         return 0x110000
 
-    def codes(self, text: bytes) -> np.ndarray:
+    def codes(self, text: bytes) -> "np.ndarray":
+        import numpy as np
+
         return np.frombuffer(text.decode().encode("utf-32-le"), "<u4")
 
     def symbol(self, code: int) -> str:
@@ -79,7 +84,9 @@ class ByteVocabulary(Vocabulary):
     def number_of_codes(self) -> int:
         return 256
 
-    def codes(self, text: bytes) -> np.ndarray:
+    def codes(self, text: bytes) -> "np.ndarray":
+        import numpy as np
+
         return np.frombuffer(text, np.uint8)
 
     def symbol(self, code: int) -> str:
@@ -127,17 +134,27 @@ def byte_lengths(vocabulary: Vocabulary, symbols: Iterable[str]) -> list[int]:
     return [1 if s in UNKNOWN else 0 if s in SPECIAL else vocabulary.size(s) for s in symbols]
 
 
-class LineCodec:
-    """A vocabulary with the methods of fairseq's `--bpe` encoders, for prompts and output of one line each.
-
-    In a line, `⏎` is a newline and `▁` a space, which a prompt may end with.
-    """
+class TextCodec:
+    """A vocabulary with the methods of fairseq's `--bpe` encoders, for any text."""
 
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
 
-    def encode(self, line: str) -> str:
-        return " ".join(self.vocabulary.encode(line.replace(NEWLINE, "\n").replace(SPACE, " ")))
+    def encode(self, text: str) -> str:
+        return " ".join(self.vocabulary.encode(text))
 
     def decode(self, symbols: str) -> str:
-        return self.vocabulary.decode(symbols.split()).replace("\n", NEWLINE)
+        return self.vocabulary.decode(symbols.split())
+
+
+class LineCodec(TextCodec):
+    """The same for prompts and output of one line each.
+
+    In a line, `⏎` is a newline and `▁` a space, which a prompt may end with.
+    """
+
+    def encode(self, line: str) -> str:
+        return super().encode(line.replace(NEWLINE, "\n").replace(SPACE, " "))
+
+    def decode(self, symbols: str) -> str:
+        return super().decode(symbols).replace("\n", NEWLINE)

@@ -16,6 +16,7 @@ from fairseq_smt.core.future import FUTURES, build_future
 from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import HEADS, build_teacher, fingerprint
+from fairseq_smt.data.vocabulary import TextCodec
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.flags import flags_of
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
@@ -95,6 +96,16 @@ class SmtLanguageModel(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg, task):
         return cls(cfg, task.source_dictionary)
+
+    @classmethod
+    def from_pretrained(cls, model_name_or_path, checkpoint_file="model.pt", data_name_or_path=".", **kwargs):
+        """fairseq's hub interface, whose texts are those of DATA's vocabulary unless `bpe` names another encoder."""
+        fixed = {"label_cache": ""}
+        hub = super().from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **fixed | kwargs)
+        vocabulary = getattr(hub.task, "vocabulary", None)
+        if hub.bpe is None and vocabulary is not None:
+            hub.bpe = TextCodec(vocabulary)
+        return hub
 
     @property
     def rnn(self) -> RecurrentLanguageModel:

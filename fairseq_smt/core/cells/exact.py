@@ -4,6 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+"""Whether torch.export runs, whose programs must not ask how large a batch is; torch 2.6 has the second name alone."""
+
 
 def in_full_precision(x: Tensor) -> bool:
     """Whether x is float32 or float64 and stays so: no autocast."""
@@ -15,7 +18,7 @@ def token_part(embedding: nn.Embedding, token_in: nn.Linear, tokens: Tensor) -> 
 
     Half precision would add up the gradient of a row in half precision.
     """
-    if tokens.numel() <= embedding.num_embeddings or not in_full_precision(embedding.weight):
+    if exporting() or tokens.numel() <= embedding.num_embeddings or not in_full_precision(embedding.weight):
         return token_in(embedding(tokens))
     return F.embedding(tokens, token_in(embedding.weight))
 
