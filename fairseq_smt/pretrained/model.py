@@ -37,9 +37,7 @@ class Pretrained:
         config = read_config(folder)
         path = folder / config.files["model"]["name"]
         rnn = RecurrentLanguageModel.load(path).eval().requires_grad_(False)
-        require(
-            sizes_of(rnn) == config.model, f"{folder / CONFIG} has other sizes than {path.name} beside it: {AGAIN}"
-        )
+        require(sizes_of(rnn) == config.model, f"{folder / CONFIG} has other sizes than {path.name} beside it: {AGAIN}")
         text = Text.load(folder, config)
         require(
             len(text.symbols) == rnn.vocabulary,

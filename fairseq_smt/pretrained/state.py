@@ -61,4 +61,3 @@ class State:
         require(owner == fingerprint, f"{path} holds the memory of another model: {another}")
         require(right, f"{path} holds a damaged memory: remove it, or {another}")
         return cls(tensors["memory"], unwritten, tensors["random"])
-
