@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import Distribution
 
 import fairseq_smt
@@ -21,8 +22,8 @@ def test_the_commands_work_after_a_plain_installation(tmp_path):
     metadata = Distribution.at(next(site.glob("*.dist-info"))).metadata
     assert metadata["Version"] == fairseq_smt.__version__ and metadata["License-Expression"] == "MIT"
     assert fairseq_smt.FAIRSEQ in metadata.get_all("Requires-Dist")
-    commands = {"cache-labels", "diagnose", "prepare-text", "prepare-pixels", "complete-pixels"}
-    assert {path.name for path in (site / "bin").iterdir()} == {f"fairseq-smt-{name}" for name in commands}
+    commands = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert commands and {path.name for path in (site / "bin").iterdir()} == set(commands)
     recipes = {path.relative_to(ROOT) for path in (ROOT / "fairseq_smt").rglob("*.yaml")}
     assert recipes and recipes == {path.relative_to(site) for path in site.rglob("*.yaml")}
     (here / "book.txt").write_text("To be, or not to be. " * 100)
