@@ -71,8 +71,9 @@ def entries(line: str) -> Iterator[tuple[str, str, int, float]]:
         return
     for key, text in record.items():
         value = _number(text)
-        if value is not None and key.startswith(prefix):
-            yield split, key[len(prefix) :], int(update), value
+        name = key[len(prefix) :]
+        if value is not None and key.startswith(prefix) and name not in (UPDATES, "epoch", "update"):
+            yield split, name, int(update), value
 
 
 def _json(line: str) -> dict[str, Any]:
@@ -110,20 +111,21 @@ class Clock:
         self._done = Phases()
         self._marks: dict[str, datetime] = {}
         self._now = self._progress = self._first = None
-        """The last stamp, that of the last progress, and the first one after it."""
+        """The last stamp, that of the last values, and the first one of the command."""
 
     def hear(self, line: str) -> None:
         """Take note of a line."""
         if stamp := STAMP.match(line):
             self._now = datetime.fromisoformat(stamp[1])
             self._first = self._first or self._now
-        if "Start iterating over samples" in line and "updates" not in self._marks:
+        if "| {'_name': " in line:  # the config, with which a command begins
+            self._give_up()
+            self._first = self._now
+        elif "Start iterating over samples" in line and "updates" not in self._marks:
             self._done.start += self._seconds(self._first, self._now)
             self._marks["updates"] = self._now
         elif "begin validation on" in line:
             self._marks["validation"] = self._now
-        elif "| training on " in line and "updates" in self._marks:
-            self._give_up()
         elif written := re.search(r"\(writing took ([\d.]+) seconds\)", line):
             self._done.saving += _number(written[1]) or 0.0
         elif ended := re.search(r"done training in ([\d.]+) seconds", line):
@@ -132,7 +134,7 @@ class Clock:
         elif UPDATES in line:
             if "valid on '" in line or f'_{UPDATES}"' in line:
                 self._done.validation += self._seconds(self._marks.pop("validation", None), self._now)
-            self._progress, self._first = self._now, None
+            self._progress = self._now
 
     def phases(self) -> Phases:
         """What has been heard; a command without an end counts up to its last progress."""

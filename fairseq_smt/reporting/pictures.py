@@ -60,7 +60,7 @@ def data_uri(figure: Figure) -> str:
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(buffer, format="svg", dpi=POINTS_DPI, metadata=metadata)
     svg = buffer.getvalue().replace(INK.encode(), b"currentColor")
-    svg = re.sub(rb"<!--.*?-->", b"", svg[svg.index(b"<svg") :], flags=re.DOTALL)
+    svg = re.sub(rb"<!--.*?-->|[\x00-\x08\x0b\x0c\x0e-\x1f]", b"", svg[svg.index(b"<svg") :], flags=re.DOTALL)
     svg = re.sub(rb">\s+<", b"><", svg).replace(b"<defs>", STYLE + b"<defs>", 1)
     svg = re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+|\n", rb"\1", path[0]), svg)
     return "data:image/svg+xml," + quote(svg, safe=" =:/;,()+-.*!")
@@ -69,10 +69,10 @@ def data_uri(figure: Figure) -> str:
 def curve_figure(runs: Mapping[str, tuple[Series, Series]]) -> Figure | None:
     """One logged value of several runs, by their names: of training as lines, of validation as lines with dots.
 
-    None where there is nothing to see: no value, or the same at all updates of all runs.
+    None where there is nothing to see: no value, or the same one again and again.
     """
-    values = {f"{value:.5g}" for pair in runs.values() for series in pair for value in series.values()}
-    if len(values) < 2:
+    values = [f"{value:.5g}" for pair in runs.values() for series in pair for value in series.values()]
+    if not values or len(values) > len(set(values)) == 1:
         return None
     figure, (panel,) = figure_of(1, SMALL)
     for i, (training, validation) in enumerate(runs.values()):

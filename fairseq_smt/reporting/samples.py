@@ -31,7 +31,7 @@ def text_of(task: Any) -> Text:
 def first_tokens(task: Any, of_image: bool = False) -> list[int]:
     """What the RNN reads before a text: bos with --add-bos-token, else eos; before an image, which has both, eos."""
     dictionary = task.source_dictionary
-    bos = [dictionary.bos()] * bool(task.cfg.add_bos_token)
+    bos = [dictionary.bos()] * bool(task.args.add_bos_token)
     return [*bos, dictionary.eos()] if of_image or not bos else bos
 
 

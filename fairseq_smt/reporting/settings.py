@@ -30,7 +30,7 @@ OF_THE_PLACE |= {"distributed_rank", "device_id", "distributed_init_method", "di
 
 @dataclass(frozen=True)
 class Setting:
-    """A flag: its default, and its value in every run; None where a run has no such flag."""
+    """A flag: its default, None without one or with several, and its value in every run that has it, else None."""
 
     flag: str
     default: str | None
@@ -47,10 +47,11 @@ def settings_of(configs: list[Any]) -> list[Setting]:
     runs = [dict(_flags(cfg)) for cfg in configs]
     found = []
     for flag in dict.fromkeys(flag for run in runs for flag in run):
-        default = next(run[flag][1] for run in runs if flag in run)
-        values = tuple(run[flag][0] if flag in run else None for run in runs)
-        if any(value not in (None, default) for value in values):
-            found.append(Setting(flag, default, values))
+        given = [run[flag] for run in runs if flag in run]
+        if any(value != default for value, default in given):
+            defaults = {default for _, default in given}
+            values = tuple(run[flag][0] if flag in run else None for run in runs)
+            found.append(Setting(flag, defaults.pop() if len(defaults) == 1 else None, values))
     return sorted(found, key=lambda setting: not setting.differs)
 
 
@@ -90,7 +91,7 @@ def _default(f: Field) -> Any:
 def _shown(value: Any) -> str:
     """A value as a flag has it."""
     value = getattr(value, "value", value)
-    if isinstance(value, str) and value.startswith(("(", "[")):
+    if isinstance(value, str) and value.startswith(("(", "[")) and len(value) < 100:
         with suppress(ValueError, SyntaxError):
             value = literal_eval(value)
     if isinstance(value, (list, tuple, ListConfig)):

@@ -23,6 +23,7 @@ from fairseq_smt.data.streams import StreamDataset
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.carrying import CarryConfig, CarryingTask
+from fairseq_smt.tasks.figures import FiguresConfig, FiguresTask
 from fairseq_smt.tasks.generation import PromptGenerator
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
@@ -38,8 +39,8 @@ def dictionary_fingerprint(dictionary: Dictionary) -> int:
 
 
 @dataclass
-class SmtLanguageModelingConfig(CarryConfig, CurriculumConfig, LanguageModelingConfig):
-    """The fields of fairseq's `language_modeling` task, the length curriculum, carried memory and the label cache."""
+class SmtLanguageModelingConfig(FiguresConfig, CarryConfig, CurriculumConfig, LanguageModelingConfig):
+    """The fields of fairseq's `language_modeling` task, and those of the mixins and the label cache."""
 
     label_cache: str = field(
         default="",
@@ -48,7 +49,7 @@ class SmtLanguageModelingConfig(CarryConfig, CurriculumConfig, LanguageModelingC
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(CarryingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
+class SmtLanguageModelingTask(FiguresTask, CarryingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:
@@ -67,6 +68,7 @@ class SmtLanguageModelingTask(CarryingTask, BaselineTask, ScheduledTask, Languag
             self.byte_lengths = torch.tensor(vocabulary.byte_lengths(self.vocabulary, dictionary.symbols))
         self.set_up_curriculum(args, args.tokens_per_sample)
         self.set_up_carrying(args)
+        self.set_up_figures(args)
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
             getattr(self.state, flag)
