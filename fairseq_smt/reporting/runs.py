@@ -154,8 +154,10 @@ def _read_board(run: Run, named: str | None) -> None:
     folder, why = _board(run), "there are none where it was trained"
     if folder is not None:
         try:
-            run.curves.update(read_events(folder))
-            return
+            if found := read_events(folder):
+                run.curves.update(found)
+                return
+            why = f"those in {folder} hold nothing"
         except ConfigurationError as error:
             why = str(error).rstrip(".")
     has = "Its curves are those of its log." if run.curves else "It has no curves."
