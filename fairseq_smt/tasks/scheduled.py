@@ -42,7 +42,7 @@ class ScheduledTask:
     The task owns the run's schedules: a criterion adds its own, and all of them travel in the checkpoint's extra state.
     fairseq saves `task.state` too, but restores it in scoring and generation only.
 
-    Blocks are cut in `train_step`, which runs in the training process and is told the update: no worker that has loaded
+    Blocks are cut in `train_step`, which runs in the training process and is told the update. No worker that has loaded
     ahead, resumed run or second process can be at another length. Validation sees full blocks.
     """
 
