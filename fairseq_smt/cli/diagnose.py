@@ -4,7 +4,8 @@
 
 It shows gradient norms ‖∂L/∂m_t‖ of BPTT and SMT at initialisation and as trained, and drift against horizon. It shows
 the loss by position up to four times the training length, and the memory space in two dimensions. Checkpoints are of
-model smt_lm, with task smt_lm or smt_probe (then without DATA). For one trained with --memory-head none, what needs a teacher is left out.
+model smt_lm, with task smt_lm or smt_probe (then without DATA). For one trained with --memory-head none, what needs a
+teacher is left out.
 """
 
 import argparse
