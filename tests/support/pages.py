@@ -60,10 +60,8 @@ def programs(folder: Path) -> None:
     """A folder for PATH: the commands of an installation, each started at once, and the interpreter."""
     folder.mkdir(parents=True)
     server().programs(folder)
-    for name in ("python", "torchrun"):
-        path = folder / name
-        path.write_text(f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n')
-        path.chmod(0o755)
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "python").chmod(0o755)
 
 
 def clone(folder: Path) -> Path:
