@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
+from fairseq_smt.core.depth import Depth, in_chunks, in_sweeps
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import require, require_not_negative, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
@@ -96,6 +97,7 @@ class DaggerMemoryTraining:
         labels = labels_of(modules, batch)
         size, offset = self.chunk_at(update, labels.shape[1], chunk)
         for_drift, for_readout = self._roll(rnn, batch, labels, size, offset)
+        terms.depth = self.depth(labels.shape[1], size, offset)
 
         drift = terms.add("rollout_drift", *losses.dynamics(for_drift, labels, batch.real))
         readout = score(terms, "rollout", rnn.readout, for_readout, batch.targets, batch.asked)
@@ -117,6 +119,18 @@ class DaggerMemoryTraining:
         chunk = adapted or (1 + int(drawn * self.horizon) if self.chunk_lengths == "random" else self.chunk)
         return chunk, int(where * chunk)
 
+    def depth(self, length: int, size: int, offset: int) -> Depth:
+        """That of a batch of T = `length`, whose chunks or sweeps are those of `chunk_at`."""
+        if self.rollout == "jacobi":
+            return in_sweeps(size, self._cuts(size))
+        chunks = Chunks(length, size, offset)
+        passes = self.passes if self.rollout == "warm" and chunks.number > 1 else 0
+        return in_chunks(chunks.size, self._cuts(chunks.size), passes)
+
+    def _cuts(self, size: int) -> set[int]:
+        """Positions, or sweeps, through which gradients go."""
+        return {min(n, size) for n in (self.drift_backprop, self.ce_backprop)}
+
     def _roll(
         self, rnn: RecurrentLanguageModel, batch: Batch, labels: Tensor, size: int, offset: int
     ) -> tuple[Tensor, Tensor]:
@@ -134,9 +148,9 @@ class DaggerMemoryTraining:
             starts = warm_starts(cell, initial, pieces, chunks, self.passes)
         else:
             starts = chunks.before(initial, labels)
-        depths = {min(n, chunks.size) for n in (self.drift_backprop, self.ce_backprop)}
-        with nullcontext() if chunks.size in depths else pass_without_gradient():
+        cuts = self._cuts(chunks.size)
+        with nullcontext() if chunks.size in cuts else pass_without_gradient():
             memories = from_starts(cell, starts, pieces, chunks)
-        cut = {n: with_gradient(cell, starts, memories, pieces, chunks, n) for n in depths - {0, chunks.size}}
+        cut = {n: with_gradient(cell, starts, memories, pieces, chunks, n) for n in cuts - {0, chunks.size}}
         cut |= {0: memories.detach(), chunks.size: memories}
         return tuple(cut[min(n, chunks.size)] for n in (self.drift_backprop, self.ce_backprop))
