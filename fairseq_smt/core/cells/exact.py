@@ -14,19 +14,32 @@ def in_full_precision(x: Tensor) -> bool:
 
 
 def token_part(embedding: nn.Embedding, token_in: nn.Linear, tokens: Tensor) -> Tensor:
-    """token_in(embedding(tokens)), (...) → (..., D); for more tokens than the vocabulary has, V rows are enough.
+    """token_in(embedding(tokens)), (..., T) → (..., T, D); for more tokens than the vocabulary has, V rows are enough.
 
+    What comes from the table has the positions of a block one after another in memory, all rows of each, for `run`.
     Half precision would add up the gradient of a row in half precision.
     """
     if exporting() or tokens.numel() <= embedding.num_embeddings or not in_full_precision(embedding.weight):
         return token_in(embedding(tokens))
-    return F.embedding(tokens, token_in(embedding.weight))
+    return F.embedding(tokens.movedim(-1, 0), token_in(embedding.weight)).movedim(0, -2)
 
 
-def normalize_into(out: Tensor, scale: Tensor, memory: Tensor) -> None:
-    """Write `normalize_memory(memory)`, (N, K, d), into `out`, and the factor of each memory token into `scale`."""
+def tanh_into(out: Tensor) -> None:
+    """tanh in place; on a CPU as 2 σ(2x) - 1, as torch takes three times as long for the one as for the other."""
+    if out.device.type == "cpu":
+        out.mul_(2).sigmoid_().mul_(2).sub_(1)
+    else:
+        out.tanh_()
+
+
+def normalize_into(out: Tensor, scale: Tensor, memory: Tensor, eps: Tensor) -> None:
+    """Write `normalize_memory(memory)`, (N, K, d), into `out`, and the factor of each memory token into `scale`.
+
+    Args:
+        eps: the smallest step from 1 in their dtype, ().
+    """
     torch.linalg.vector_norm(memory, dim=-1, keepdim=True, out=scale)
-    scale.square_().div_(memory.shape[-1]).add_(torch.finfo(memory.dtype).eps).rsqrt_()
+    torch.addcmul(eps, scale, scale, value=1 / memory.shape[-1], out=scale).rsqrt_()
     torch.mul(memory, scale, out=out)
 
 
