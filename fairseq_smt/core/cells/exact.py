@@ -14,14 +14,22 @@ def in_full_precision(x: Tensor) -> bool:
 
 
 def token_part(embedding: nn.Embedding, token_in: nn.Linear, tokens: Tensor) -> Tensor:
-    """token_in(embedding(tokens)), (..., T) → (..., T, D); for more tokens than the vocabulary has, V rows are enough.
+    """token_in(embedding(tokens)), (...) → (..., D); for more tokens than the vocabulary has, V rows are enough.
 
-    What comes from the table has the positions of a block one after another in memory, all rows of each, for `run`.
     Half precision would add up the gradient of a row in half precision.
     """
     if exporting() or tokens.numel() <= embedding.num_embeddings or not in_full_precision(embedding.weight):
         return token_in(embedding(tokens))
-    return F.embedding(tokens.movedim(-1, 0), token_in(embedding.weight)).movedim(0, -2)
+    return look_up(token_in(embedding.weight), tokens)
+
+
+def look_up(table: Tensor, tokens: Tensor) -> Tensor:
+    """Rows of a table (V, D) for tokens (B, ..., T): (B, ..., T, D).
+
+    They lie in memory in the opposite order of axes, so that a step of `run` finds its inputs side by side.
+    """
+    axes = tuple(reversed(range(tokens.dim())))
+    return F.embedding(tokens.permute(axes), table).permute(*axes, -1)
 
 
 def tanh_into(out: Tensor) -> None:

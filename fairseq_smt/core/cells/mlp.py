@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fairseq_smt.core.cells.exact import normalize_backward, normalize_into, weight_gradient
+from fairseq_smt.core.cells.exact import look_up, normalize_backward, normalize_into, weight_gradient
 from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.layers import gelu
 from fairseq_smt.core.memory import normalize_memory
@@ -23,7 +23,7 @@ class MLPCell(nn.Module):
 
     def inputs(self, tokens: Tensor) -> Tensor:
         """(...) token ids → (..., hidden); W_x is the embedding table itself."""
-        return self.embedding(tokens)
+        return look_up(self.embedding.weight, tokens)
 
     def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
         """(N, K, d), (N, hidden) → (N, K, d)."""
