@@ -55,7 +55,7 @@ def setting_of(length: int, form: PixelFormat, rows: int) -> Setting:
         length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
-        teacher="--trunk-width 64",
+        teacher="",
         smt=f"--batch-size {max(min(rows, 2), rows // 2)}",
         dmt=f"--batch-size {rows} --chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk}",
         chunk=f"--chunk {chunk}",

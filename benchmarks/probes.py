@@ -27,7 +27,7 @@ COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-si
     --optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.01 --clip-norm 1
     --lr-scheduler tri_stage --phase-ratio (0.02,0.68,0.3) --final-lr-scale 0.05"""
 OURS = "--arch smt_lm_small --memory-width 32 --cell-hidden 128"
-TEACHER = "--trunk-width 64 --trunk-layers 1 --future-width 32 --memory-head scan"
+TEACHER = "--future-width 32 --memory-head scan"
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class Recipe:
     share: float
 
 
-def through(chunk: int) -> str:
+def through(chunk: int, drift: float = 1.0) -> str:
     """DMT with gradients through whole chunks."""
-    return f"--chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk} --batch-size 32"
+    return f"--chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk} --drift-weight {drift} --batch-size 32"
 
 
 FAR = "--future far --futures 1"
 WINDOW = "--future window --futures 0"  # sees the inputs that decide the answer
 MANY = "--batch-size 32 --future-weight 2 --readout-positions 8"
-ADAPTIVE = "--chunk-lengths adaptive --drift-backprop 1 --ce-backprop 0"
+ADAPTIVE = "--drift-weight 1 --chunk-lengths adaptive --drift-backprop 1 --ce-backprop 0"
 RECIPES = {
     "retrieval": Recipe(FAR, "--future-positions 16 --readout-positions 1 --dynamics-wait-below 2.5", through(32), 0.5),
     "copy": Recipe(FAR, f"--future-positions 16 {MANY} --dynamics-wait-below 2.5", through(16), 0.5),
-    "stack": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 2.5", f"{through(16)} --drift-weight 0.1", 0.4),
+    "stack": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 2.5", through(16, drift=0.1), 0.4),
     "keys_values": Recipe(FAR, f"--future-positions 16 {MANY} --dynamics-wait-below 2.5", through(16), 0.5),
-    "arithmetic": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 2.0", f"{through(16)} --drift-weight 0.1", 0.4),
-    "parity": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 0.9", f"{through(16)} --drift-weight 0.1", 0.4),
+    "arithmetic": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 2.0", through(16, drift=0.1), 0.4),
+    "parity": Recipe(WINDOW, f"{MANY} --dynamics-wait-below 0.9", through(16, drift=0.1), 0.4),
 }
 """The bits that the dynamics loss waits for are those below which the future predictor uses the memory."""
 

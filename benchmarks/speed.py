@@ -27,6 +27,7 @@ import speed_memory
 import speed_training
 import speed_updates
 from cost import Sizes
+from fairseq_smt.core.allocation import keep_freed_memory
 from fairseq_smt.core.errors import ConfigurationError
 from report import add_output_flag, emit
 
@@ -112,6 +113,7 @@ def main() -> None:
     if min(*lengths, args.tokens, args.prompts, args.rounds, args.threads) < 1:
         parser.error("lengths, --tokens, --prompts, --rounds and --threads must be positive")
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the commands do
     try:
         text = page(args)
     except ConfigurationError as error:

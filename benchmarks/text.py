@@ -46,7 +46,7 @@ def then_bptt(s: Setting, cell: str) -> tuple[Stage, ...]:
 
 
 ALL = METHODS | {
-    "SMT → DMT, drift × 0.03": partial(smt_dmt, dmt="dmt-loose", more="--drift-weight 0.03"),
+    "SMT → DMT, drift weight 1": partial(smt_dmt, dmt="dmt-tight", more="--drift-weight 1"),
     "SMT → DMT, the paper's": paper,
     "SMT → DMT → BPTT": then_bptt,
 }
@@ -60,7 +60,7 @@ def setting_of(length: int, rows: int, texts: int, valid_batches: int) -> Settin
         length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
-        teacher="--trunk-width 64",  # a minute's budget goes further with it than with the 128 of smt_lm_small
+        teacher="",
         smt=f"--batch-size {smt}",
         dmt=f"--batch-size {rows}",
         cut=cut,

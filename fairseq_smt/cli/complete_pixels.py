@@ -106,6 +106,8 @@ def main() -> None:
     require_positive(**{flag: getattr(args, flag) for flag in ("images", "samples", "scored_images", "batch_size")})
     require(args.output.suffix == ".png", f"--output {args.output} must end in .png: the JSON stands beside it.")
     form = PixelFormat.load(Path(args.data))
+    for flag, given in (("--classes", form.classes), ("--permute", form.permutation is not None)):
+        require(not given, f"{args.data} was made with {flag}, and images are completed row by row: make it without.")
     rows = form.height // 2 if args.shown_rows is None else args.shown_rows
     require(0 <= rows < form.height, f"--shown-rows must be 0 to {form.height - 1}, not {rows}.")
     pictures, scores = {}, {}

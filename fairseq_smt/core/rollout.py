@@ -120,7 +120,9 @@ class Chunks:
 
 def side_by_side(cell: nn.Module, starts: Tensor, pieces: Tensor) -> Tensor:
     """Run chunks (B, chunks, C, ·) from their starts (B, chunks, K, d): (B, chunks, C, K, d)."""
-    return sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
+    starts, pieces = (x.transpose(0, 1) for x in (starts, pieces))  # inputs of all but the last chunk are then in place
+    memories = sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1))
+    return memories.unflatten(0, pieces.shape[:2]).transpose(0, 1)
 
 
 def from_starts(cell: nn.Module, starts: Tensor, pieces: Tensor, chunks: Chunks) -> Tensor:

@@ -36,7 +36,7 @@ class DaggerMemoryTraining:
     """The DMT objective; the defaults are the recipe for text."""
 
     drift_weight: float = field(
-        default=1.0, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
+        default=0.03, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
     )
     readout_weight: float = field(
         default=1.0, metadata={"help": "coefficient of the readout's loss on the RNN's memories"}
