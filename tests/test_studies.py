@@ -81,12 +81,11 @@ def test_the_cost_of_a_quality_lies_on_the_line_between_validations():
 def test_the_winners_of_a_table():
     slow = [point | {"cost_seconds": 9 * point["cost_seconds"], "cost_depth": 1.0} for point in CURVE]
     better = [*slow, slow[-1] | {"quality": 0.5}]
-    curves = {"A": [CURVE], "B": [better], "C": [[]]}
+    curves = {"A": [CURVE], "B": [better], "C": []}
     assert common_level(curves) == 0.75
     lines = axes_table(curves, 2.0, -1, "bits")
-    assert lines[2:4] == ["| A | 1.000 | **2** | **20** | 2 |", "| B | **0.500** | 18 | **20** | **1** |"][:1] + [
-        "| B | **0.500** | 18 | 20 | **1** |"
-    ]
+    assert lines[2] == "| A | 1.000 | **2** | **20** | 2 |"
+    assert lines[3] == "| B | **0.500** | 18 | 20 | **1** |"
     assert lines[4] == "| C | – | – | – | – |"
     assert lines[-1].startswith("Best on each axis: bits at the end: B; seconds to 2: A;")
 
@@ -166,12 +165,16 @@ def test_probes(quick, unmeasured, tmp_path):
     assert "guessing 0.12 (retrieval)" in (tmp_path / "study.md").read_text()
 
 
-def test_pixels(quick, unmeasured, tmp_path):
-    commands.run("fairseq-smt-prepare-pixels", "--destdir", tmp_path / "digits")
+@pytest.mark.parametrize("target", ["pixels", "class"])
+def test_pixels(quick, unmeasured, tmp_path, target):
+    classes = ["--classes"] if target == "class" else []
+    commands.run("fairseq-smt-prepare-pixels", "--destdir", tmp_path / "digits", *classes)
     known(tmp_path / "runs", **{"SMT → DMT, scan, gru": [0.004, 0.004]})
     flags = [str(tmp_path / "digits"), "--budget", "0.3", "--methods", "SMT → DMT, scan", "--cells", "gru"]
-    pixels.main([*flags, *common(tmp_path)])
+    pixels.main([*flags, "--target", target, *common(tmp_path)])
     check(tmp_path, ["SMT → DMT, scan, gru"])
+    with pytest.raises(SystemExit):
+        pixels.main([*flags, "--target", "pixels" if classes else "class", *common(tmp_path)])
 
 
 def test_a_run_of_other_flags_is_not_taken_for_this_one(quick, tmp_path):
