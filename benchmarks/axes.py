@@ -38,13 +38,12 @@ def cost_to(curve: Curve, axis: str, level: float, sign: int) -> float:
 
 def common_level(curves: dict[str, list[Curve]]) -> float:
     """The quality that half of the methods reach at their end."""
-    finals = [final(found) for found in curves.values()]
-    return statistics.median([value for value in finals if not math.isnan(value)])
+    return statistics.median([final(found) for found in curves.values() if found])
 
 
 def final(curves: list[Curve]) -> float:
-    """The median quality at the end of the runs of a method; NaN where one has no end."""
-    return statistics.median([curve[-1]["quality"] for curve in curves]) if all(curves) else math.nan
+    """The median quality at the end of the runs of a method; NaN if there is none."""
+    return statistics.median([curve[-1]["quality"] for curve in curves]) if curves else math.nan
 
 
 def axes_table(curves: dict[str, list[Curve]], level: float, sign: int, quality: str) -> list[str]:
@@ -56,7 +55,7 @@ def axes_table(curves: dict[str, list[Curve]], level: float, sign: int, quality:
     columns = {f"{quality} at the end": {name: final(found) for name, found in curves.items()}}
     for axis, title in AXES.items():
         columns[f"{title} to {level:.3g}"] = {
-            name: statistics.median([cost_to(curve, axis, level, sign) for curve in found])
+            name: statistics.median([cost_to(curve, axis, level, sign) for curve in found] or [math.inf])
             for name, found in curves.items()
         }
     text: dict[str, list[str]] = {name: [name] for name in curves}

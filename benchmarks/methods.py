@@ -67,9 +67,9 @@ class Setting:
     length: int
     ours: str
     rows: str
-    teacher: str
     smt: str
     dmt: str
+    teacher: str = ""
     chunk: str = "--chunk 16"
     cut: int = 32
     cut_rows: int = 64

@@ -7,7 +7,8 @@
 DATA is a folder of fairseq-smt-prepare-pixels. Every method tries learning rates on the validation images with one
 seed, more of them while the best is at the edge, and runs with the best one for every seed. Figures are bits per pixel
 of the test images, by image row, each image from the initial memory. --completed shows what the RNNs of the first seed
-make of the lower halves (fairseq-smt-complete-pixels). Runs are kept in --runs; an interrupted study goes on.
+make of the lower halves (fairseq-smt-complete-pixels). With --target class the class after the last pixel is all that
+is asked for, and figures are accuracies. Runs are kept in --runs; an interrupted study goes on.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,7 +28,7 @@ from fairseq_smt.data.pixels import PixelFormat
 from methods import FAIRSEQ, METHODS, Build, Setting, Stage, smt_dmt, stages_of
 from report import median_of, table
 from runs import Runs, kept
-from scoring import logits_of
+from scoring import accuracy_of, logits_of
 from study import Study, add_study_flags, conduct
 
 COMMON = """--task smt_lm --sample-break-mode eos --batch-size-valid 64 --optimizer adam --adam-betas (0.9,0.95)
@@ -48,24 +50,26 @@ ALL |= {f"SMT → DMT, {head}": partial(with_head, head=head) for head in ("scan
 ALL.pop("SMT → DMT")
 
 
-def setting_of(length: int, form: PixelFormat, rows: int) -> Setting:
+def setting_of(form: PixelFormat, rows: int) -> Setting:
     """Chunks are of two image rows, so that each holds a whole one."""
     chunk = 2 * form.width
-    return Setting(
-        length,
+    setting = Setting(
+        form.length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
-        teacher="",
         smt=f"--batch-size {max(min(rows, 2), rows // 2)}",
         dmt=f"--batch-size {rows} --chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk}",
         chunk=f"--chunk {chunk}",
         valid_batches=VALIDATED // 64,
     )
+    if not form.classes:
+        return setting
+    smt = f"{setting.smt} --future-positions 16 --readout-positions 1"
+    return replace(setting, teacher="--future far --futures 1", smt=smt, quality="accuracy")
 
 
-def bits_by_row(checkpoint: Path, data: Path, form: PixelFormat, teacher: bool = False) -> list[float]:
+def bits_by_row(checkpoint: Path, form: PixelFormat, overrides: dict[str, Any]) -> list[float]:
     """Bits per pixel of each image row of the test split, by any language model of fairseq's."""
-    overrides = {"data": str(data)} | ({"score_with": "teacher"} if teacher else {})
     losses = [
         negative_log_likelihood(logits, batch.targets, batch.asked)
         for batch, logits in logits_of(checkpoint, "test", overrides)
@@ -79,18 +83,29 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder written by fairseq-smt-prepare-pixels")
     parser.add_argument("--budget", type=float, default=60, help="seconds of a run, all stages together")
     parser.add_argument("--batch-size", type=int, default=16, help="B; SMT takes half")
+    parser.add_argument("--target", choices=("pixels", "class"), default="pixels")
     parser.add_argument("--completed", type=Path, help="PNG of completed images")
     add_study_flags(parser, list(ALL), "runs/pixels", starts=[0])
     args = parser.parse_args(argv)
     form = PixelFormat.load(args.data)
-    setting = setting_of(form.pixels, form, args.batch_size)
-    common = f"{COMMON} --tokens-per-sample {form.pixels} {setting.valid}"
-    studies = {"": Study(Runs(args.runs, [str(args.data)], common, args.gpu), form.pixels, args.validations)}
+    asks_class = args.target == "class"
+    if asks_class != bool(form.classes):
+        remedy = "with --classes" if asks_class else "without --classes"
+        parser.error(f"--target {args.target}: make {args.data} by fairseq-smt-prepare-pixels {remedy}")
+    if asks_class and (args.completed or args.curriculum_start != [0]):
+        parser.error("--target class has neither --completed nor --curriculum-start")
+    setting = setting_of(form, args.batch_size)
+    common = f"{COMMON} --tokens-per-sample {form.length} {setting.valid}" + " --ask last" * asks_class
+    studies = {"": Study(Runs(args.runs, [str(args.data)], common, args.gpu), form.length, args.validations)}
     found = conduct(args, studies, lambda case, entry: stages_of(ALL[entry.method], setting, entry), [args.budget])
 
-    def rows(path: Path, teacher: bool = False) -> list[float]:
-        score = path.with_name("ceiling-rows.json" if teacher else "rows.json")
-        return kept(score, lambda: bits_by_row(path, args.data, form, teacher))
+    def scores(path: Path, teacher: bool) -> list[float]:
+        """Bits per pixel of each image row, or the one accuracy."""
+        overrides = {"data": str(args.data)} | ({"score_with": "teacher"} if teacher else {})
+        score = path.with_name(f"test-{'teacher' if teacher else 'rnn'}.json")
+        if asks_class:
+            return kept(score, lambda: [accuracy_of(path, "test", overrides)])
+        return kept(score, lambda: bits_by_row(path, form, overrides))
 
     lines = []
     for entry in found.entries:
@@ -98,17 +113,19 @@ def main(argv: list[str] | None = None) -> None:
         if entry.method.startswith("SMT"):
             shown = [(f"{entry}: ceiling", "", 0, True), (f"{entry}: RNN after SMT alone", "", 0, False), *shown]
         for name, rates, stage, teacher in shown:
-            by_seed = [rows(path, teacher) for path in found.each("", entry, args.budget, lambda path: path, stage)]
-            by_row = [f"{statistics.median(row):.2f}" for row in zip(*by_seed, strict=True)]
+            by_seed = found.each("", entry, args.budget, lambda path, teacher=teacher: scores(path, teacher), stage)
+            by_row = [] if asks_class else [f"{statistics.median(row):.2f}" for row in zip(*by_seed, strict=True)]
             lines.append([name, rates, median_of([statistics.mean(b) for b in by_seed], 3), *by_row])
+    what = f"accuracy of {form.classes} classes" if asks_class else "bits per pixel"
+    rows = [] if asks_class else [str(row + 1) for row in range(form.height)]
     head = [
-        f"`python {' '.join(sys.argv)}`: bits per pixel of {form.height} × {form.width} pixels of {form.levels} grey "
-        f"levels after {args.budget:g} seconds, median (all) of seeds {', '.join(map(str, args.seeds))}; by image "
-        "row, the median.",
+        f"`python {' '.join(sys.argv)}`: {what} after {form.height} × {form.width} pixels of {form.levels} grey levels "
+        f"and {args.budget:g} seconds of training, median (all) of seeds {', '.join(map(str, args.seeds))}"
+        + ("." if asks_class else "; by image row, the median."),
         "",
-        *table(["model", "learning rates", "all", *(str(row + 1) for row in range(form.height))], lines),
+        *table(["model", "learning rates", what if asks_class else "all", *rows], lines),
     ]
-    found.report(head, setting.measure, "bits per pixel", args.budget, args.level)
+    found.report(head, setting.measure, "accuracy" if asks_class else "bits per pixel", args.budget, args.level)
     if args.completed:
         drawn = [entry for entry in found.entries if entry.method not in FAIRSEQ]
         paths = [str(found.each("", entry, args.budget, lambda path: path)[0]) for entry in drawn]

@@ -14,13 +14,12 @@ import argparse
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fairseq_smt.data.probes import PROBES
 from methods import METHODS, Entry, Setting, Stage, smt_dmt, stages_of
 from report import median_of, table
 from runs import Runs, kept
-from scoring import logits_of
+from scoring import accuracy_of
 from study import Study, add_study_flags, conduct
 
 COMMON = """--task smt_probe --probe-epoch-size 16384 --batch-size 16 --batch-size-valid 128 --num-workers 0
@@ -109,15 +108,6 @@ def setting_of(case: Case) -> Setting:
     )
 
 
-def accuracy_at(checkpoint: Path, length: int, overrides: dict[str, Any]) -> float:
-    """Accuracy on the sequences of split `valid` at a length."""
-    correct = asked = 0
-    for batch, logits in logits_of(checkpoint, "valid", overrides | {"tokens_per_sample": length}):
-        correct += int(((logits.argmax(-1) == batch.targets) & batch.asked).sum())
-        asked += int(batch.asked.sum())
-    return correct / asked
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", type=parse_case, required=True, metavar="PROBE:LENGTH")
@@ -159,8 +149,9 @@ def main(argv: list[str] | None = None) -> None:
                 for case in args.cases:
 
                     def score(path: Path, case=case, overrides=overrides) -> float:
+                        longer = {"tokens_per_sample": times * case.length}
                         what = path.with_name(f"accuracy{'-of-teacher' * bool(overrides)}-times-{times}.json")
-                        return kept(what, lambda: accuracy_at(path, times * case.length, overrides))
+                        return kept(what, lambda: accuracy_of(path, "valid", overrides | longer))
 
                     cells.append(median_of(found.each(case, entry, args.budget, score, stage), 2))
                 rows.append([name, *cells])

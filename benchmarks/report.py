@@ -21,7 +21,9 @@ def add_run_flags(parser: argparse.ArgumentParser, runs: str) -> None:
 
 
 def median_of(values: list[float], digits: int) -> str:
-    """The median, and all values in brackets."""
+    """The median, and all values in brackets; runs that did not stay finite have none."""
+    if not values:
+        return "not finite"
     return f"{statistics.median(values):.{digits}f} ({', '.join(f'{v:.{digits}f}' for v in values)})"
 
 

@@ -113,11 +113,16 @@ class Study:
         return json.loads(self.rates_file.read_text()) if self.rates_file.exists() else {}
 
     def final(self, stages: tuple[Stage, ...], rates: list[float], budget: float, seed: int) -> list[str]:
-        """The runs of a method's stages."""
+        """The runs of a method's stages, up to one that did not stay finite."""
         names: list[str] = []
         for stage, rate in zip(stages, rates, strict=True):
-            names.append(self.run(names[-1] if names else "", stage, rate, budget, seed))
+            if not names or self.is_finite(names[-1]):
+                names.append(self.run(names[-1] if names else "", stage, rate, budget, seed))
         return names
+
+    def is_finite(self, name: str) -> bool:
+        """Whether a run came to its end."""
+        return bool(self.runs.result(name)["curve"])
 
     def curve(self, names: list[str], measure: str) -> Curve:
         """Cost and quality at every validation of the stages of a method, the costs of all stages added up."""
@@ -175,16 +180,16 @@ class Conducted:
     """Runs of the stages of every job."""
 
     def runs(self, case: Any, entry: Entry, budget: float) -> list[list[str]]:
-        """Names of the stages' runs, for every seed."""
-        return [self.names[Job(case, entry, budget, seed)] for seed in self.args.seeds]
+        """Names of the stages' runs, for every seed whose runs stayed finite."""
+        found = [self.names[Job(case, entry, budget, seed)] for seed in self.args.seeds]
+        return [names for names in found if self.studies[case].is_finite(names[-1])]
 
     def each(
-        self, case: Any, entry: Entry, budget: float, measure: Callable[[Path], float], stage: int = -1
-    ) -> list[float]:
-        """A measure of the checkpoint of a stage, for every seed; NaN for a run that did not stay finite."""
+        self, case: Any, entry: Entry, budget: float, measure: Callable[[Path], Any], stage: int = -1
+    ) -> list[Any]:
+        """A measure of the checkpoint of a stage, for every seed whose runs stayed finite."""
         runs = self.studies[case].runs
-        found = [names[stage] for names in self.runs(case, entry, budget)]
-        return [measure(runs.checkpoint(name)) if runs.result(name)["curve"] else math.nan for name in found]
+        return [measure(runs.checkpoint(names[stage])) for names in self.runs(case, entry, budget)]
 
     def used(self, case: Any, entry: Entry) -> str:
         """Learning rates of the stages."""

@@ -60,7 +60,6 @@ def setting_of(length: int, rows: int, texts: int, valid_batches: int) -> Settin
         length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
-        teacher="",
         smt=f"--batch-size {smt}",
         dmt=f"--batch-size {rows}",
         cut=cut,

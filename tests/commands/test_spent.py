@@ -4,6 +4,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.support import probes
 from tests.support.commands import fairseq
 from tests.support.stages import STAGES, flags_of, train
 from tests.support.training import records
@@ -29,9 +30,8 @@ def costs(log: str) -> list[tuple[float, ...]]:
 def test_every_criterion(data, trained, labels, tmp_path, stage):
     flags = [*flags_of(stage, trained, labels), *(["--chunk-lengths", "fixed"] if stage.startswith("dmt") else [])]
     short = ["--validate-interval-updates", 2, "--max-valid-steps", 0, "--tensorboard-logdir", tmp_path / "tb"]
-    first = train(data, tmp_path, *flags, *short, "--max-update", 2)
-    second = train(data, tmp_path, *flags, *short, "--max-update", 4)
-    found = costs(first) + costs(second)
+    log = train(data, tmp_path, *flags, *short, "--max-update", 4)
+    found = costs(log)
     assert len(found) == 2
     for updates, (seconds, tokens, depth) in zip((2, 4), found, strict=True):
         assert tokens == updates * 8 * T and depth == updates * DEPTHS[stage] and seconds > 0
@@ -39,8 +39,15 @@ def test_every_criterion(data, trained, labels, tmp_path, stage):
     events = EventAccumulator(str(tmp_path / "tb" / "valid"))
     events.Reload()
     assert {*NAMES} <= set(events.Tags()["scalars"])
-    for record in records(first, "train_inner"):
+    for record in records(log, "train_inner"):
         assert not any("cost" in name or "tokens_read" in name for name in record), "training logs no costs"
+
+
+def test_a_resumed_run_goes_on_counting(data, tmp_path):
+    flags = ["--criterion", "cross_entropy", "--memory-head", "none", "--max-valid-steps", 0]
+    ((first, *_),) = costs(train(data, tmp_path, *flags, "--max-update", 2))
+    ((seconds, tokens, depth),) = costs(train(data, tmp_path, *flags, "--max-update", 3))
+    assert seconds > first > 0 and (tokens, depth) == (3 * 8 * T, 3 * 2 * T)
 
 
 @pytest.mark.parametrize("model", FAIRSEQ)
@@ -49,6 +56,12 @@ def test_models_of_fairseqs(data, tmp_path, model):
     flags = ["--arch", model, *sizes, "--criterion", "cross_entropy", "--update-freq", 2, "--max-update", 2]
     ((seconds, tokens, found),) = costs(train(data, tmp_path, *flags, "--max-valid-steps", 0))
     assert (tokens, found) == (4 * 8 * T, 4 * depth) and seconds > 0
+
+
+def test_a_probe_counts_all_that_is_read(tmp_path):
+    flags = "--arch smt_lm_tiny --memory-head none --criterion cross_entropy --max-valid-steps 0".split()
+    ((_, tokens, depth),) = costs(probes.train(tmp_path, *flags, "--max-update", 1))
+    assert (tokens, depth) == (8 * 24, 2 * 24)
 
 
 def test_blocks_of_a_curriculum_count_as_they_are(data, tmp_path):
