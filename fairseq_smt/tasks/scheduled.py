@@ -98,6 +98,11 @@ class ScheduledTask:
         for sentence in self.schedules.load_state_dict(state):
             logger.info(sentence)
 
+    def begin_valid_epoch(self, epoch, model) -> None:
+        """Forget the validation before, so that the means in a checkpoint are those of the last one."""
+        metrics.reset_meters("valid")
+        super().begin_valid_epoch(epoch, model)
+
     def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
         """The sample with its blocks cut to their first `length` positions; the sample given stays as it is.
 
