@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the rollouts of DMT cost, and how near the labels the same number of updates brings the RNN. Writes Markdown.
 
-    python benchmarks/rollouts.py --lengths 64 256 1024 --output docs/rollouts.md
+    python benchmarks/rollouts.py --lengths 64 256 1024 --output docs/results/2026-11-24-rollouts.md
 
 For each block length a small model is trained with SMT on the bytes of Python's own help topics. Every rollout starts
 from a copy of it, on the same batches. One process times one update of each, round after round over all of them, so
