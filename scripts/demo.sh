@@ -75,6 +75,8 @@ generate() {
     echo "--"
 }
 
+report() { fairseq-smt-report "$run/smt" "$run/dmt" --data "$data" --cpu --output "$run/report.html"; }
+
 stage prepare prepare
 stage baselines baselines
 stage smt smt
@@ -83,6 +85,7 @@ stage score-smt score smt smt "{'memory_head': 'none'}"
 stage score-dmt score dmt dmt "{'memory_head': 'none'}"
 stage score-ceiling score ceiling smt "{'score_with': 'teacher'}"
 stage generate generate
+stage report report
 
 loss() { sed -nE 's/.*Loss \(base 2\): ([0-9.]+).*/\1/p' "$run/score-$1.log"; }
 echo
@@ -94,9 +97,10 @@ printf '  %-48s %s\n' "unigram" "$(awk '/unigram/{print $2}' "$run/ngrams.txt")"
     "ceiling: the readout on the teacher's memories" "$(loss ceiling)"
 sed -nE 's/.*(bits per byte = .*)/  (\1)/p' "$run/score-dmt.log"
 echo "Seconds:"
-for name in prepare baselines smt dmt score-smt score-dmt score-ceiling generate; do
+for name in prepare baselines smt dmt score-smt score-dmt score-ceiling generate report; do
     printf '  %-48s %s\n' "$name" "$(cat "$run/$name.seconds")"
 done
 echo "Checkpoint:  $run/dmt/checkpoint_best.pt"
 echo "Sample:      $run/sample.txt"
 echo "TensorBoard: tensorboard --logdir $run/tensorboard"
+echo "Report:      $run/report.html"

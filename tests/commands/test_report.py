@@ -197,8 +197,9 @@ def test_refusals(trained, report, tmp_path):
     ]:
         with pytest.raises(ConfigurationError, match=sentence):
             report(tmp_path / "report.html", *flags)
+    shutil.copy(trained / "checkpoint_last.pt", tmp_path)
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        report(tmp_path / "file" / "report.html", trained, "--sequences", 0, *SMALL[:1])
+        report(tmp_path / "file" / "report.html", tmp_path, "--cpu", "--sequences", 0, "--length", 1)
     assert not (tmp_path / "report.html").exists()
 
 
