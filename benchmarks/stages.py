@@ -4,9 +4,9 @@
     python benchmarks/stages.py data-bin/shakespeare --teacher trunk_width=64 \\
         --stages smt:30:0.006 dmt:90:0.004:drift_weight=0.1
 
-A stage is OBJECTIVE:SECONDS:RATE[:FIELD=VALUE,…], the fields those of the objective's dataclass. `bptt` is `chunked_bptt`
-in one chunk. Rates follow the recipes' three phases, over seconds; blocks begin anywhere in the text, after a bos. Prints
-a row of a Markdown table: bits per symbol of the RNN, from its initial memory, on blocks of the validation split.
+A stage is OBJECTIVE:SECONDS:RATE[:FIELD=VALUE,…], the fields those of the objective's dataclass. `bptt` is one chunk of
+`chunked_bptt`. Rates follow the recipes' three phases, over seconds; blocks begin anywhere in the text, after a bos.
+Prints a row of a Markdown table: bits per symbol of the RNN, from its initial memory, on blocks of the validation split.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,10 +132,13 @@ def main() -> None:
         objective = changed(OBJECTIVES[name](), ",".join(fields))
         objective = replace(objective, horizon=length, **({"chunk": length + 1} if name == "bptt" else {}))
         updates = train(objective, modules, batch_at, float(seconds), float(rate))
-        own = bits(lambda b: modules.rnn.unroll(b.inputs), modules, valid, length, dictionary.bos())
-        row += [f"{name} {1000 * float(seconds) / updates:.0f} ms", f"{own:.3f}"]
+        scored = partial(bits, modules=modules, text=valid, length=length, bos=dictionary.bos())
+        row += [
+            f"{name} {1000 * float(seconds) / updates:.0f} ms",
+            f"{scored(lambda b: modules.rnn.unroll(b.inputs)):.3f}",
+        ]
         if name == "smt":
-            row[-1] += f" ({bits(lambda b: modules.teacher.labels(b.inputs), modules, valid, length, dictionary.bos()):.3f})"
+            row[-1] += f" ({scored(lambda b: modules.teacher.labels(b.inputs)):.3f})"
     print(f"| {args.rnn} {args.teacher} {args.future} | {' '.join(args.stages)} | {' | '.join(row)} |")
 
 

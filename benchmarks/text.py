@@ -46,6 +46,7 @@ def then_bptt(s: Setting, cell: str) -> tuple[Stage, ...]:
 
 
 ALL = METHODS | {
+    "SMT → DMT, warm": partial(smt_dmt, dmt="dmt-warm", more="--rollout warm"),
     "SMT → DMT, drift weight 1": partial(smt_dmt, dmt="dmt-tight", more="--drift-weight 1"),
     "SMT → DMT, the paper's": paper,
     "SMT → DMT → BPTT": then_bptt,

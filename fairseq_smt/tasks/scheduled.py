@@ -98,6 +98,12 @@ class ScheduledTask:
         for sentence in self.schedules.load_state_dict(state):
             logger.info(sentence)
 
+    def begin_valid_epoch(self, epoch, model) -> None:
+        """Forget the validation before, so that the means in a checkpoint are those of the last one; stop the watch."""
+        self.spent.stop()
+        metrics.reset_meters("valid")
+        super().begin_valid_epoch(epoch, model)
+
     def truncate(self, sample: dict[str, Any], length: int) -> dict[str, Any]:
         """The sample with its blocks cut to their first `length` positions; the sample given stays as it is.
 
@@ -158,10 +164,6 @@ class ScheduledTask:
     def tokens_of(self, sample: dict[str, Any]) -> int:
         """Tokens that a model reads in a sample, whether or not it is asked for something there."""
         return sum(sample["lengths"])
-
-    def begin_valid_epoch(self, epoch, model) -> None:
-        self.spent.stop()
-        super().begin_valid_epoch(epoch, model)
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         self.spent.start(gpu=sample["net_input"]["src_tokens"].is_cuda)

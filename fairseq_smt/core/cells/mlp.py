@@ -6,7 +6,7 @@ from torch.autograd.function import once_differentiable
 
 from fairseq_smt.core.cells.exact import look_up, normalize_backward, normalize_into, weight_gradient
 from fairseq_smt.core.configs import RnnConfig
-from fairseq_smt.core.layers import gelu
+from fairseq_smt.core.fused import gelu
 from fairseq_smt.core.memory import normalize_memory
 
 

@@ -59,7 +59,7 @@ class ChunkedBackpropagation:
             (where,) = Draws(self.seed, update, batch.ids).shared("chunk", 1)
             chunks = Chunks(batch.inputs.shape[1], self.chunk, int(where * self.chunk))
             pieces = rnn.cell.inputs(chunks.split(batch.inputs))
-            starts = warm_starts(rnn.cell, initial, pieces, chunks, self.passes)
+            starts = warm_starts(rnn.cell, chunks.afresh(initial), pieces, chunks, self.passes)
             memories = from_starts(rnn.cell, starts, pieces, chunks)
             terms.depth = self.depth(chunks)
         terms.loss = score(terms, "rollout", rnn.readout, memories, batch.targets, batch.asked)

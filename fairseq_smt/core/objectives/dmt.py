@@ -45,7 +45,8 @@ class DaggerMemoryTraining:
         default="chunked",
         metadata={
             "help": "how the RNN runs on its own memories: in chunks from the labels, over the whole block, in chunks "
-            "from its own memories of earlier passes, or by sweeps over all positions"
+            "from its own memories of earlier passes, the first of which starts from the labels, or by sweeps over all "
+            "positions"
         },
     )
     chunk: int = field(default=16, metadata={"help": "positions per chunk; sweeps with --rollout jacobi"})
@@ -144,10 +145,9 @@ class DaggerMemoryTraining:
             return swept[cuts[0]], swept[cuts[1]]
         chunks = Chunks(labels.shape[1], size, offset)
         pieces = cell.inputs(chunks.split(batch.inputs))
+        starts = chunks.before(initial, labels)
         if self.rollout == "warm":
-            starts = warm_starts(cell, initial, pieces, chunks, self.passes)
-        else:
-            starts = chunks.before(initial, labels)
+            starts = warm_starts(cell, starts, pieces, chunks, self.passes)
         cuts = self._cuts(chunks.size)
         with nullcontext() if chunks.size in cuts else pass_without_gradient():
             memories = from_starts(cell, starts, pieces, chunks)
