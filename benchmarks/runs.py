@@ -102,7 +102,7 @@ class Runs:
         user_dir = ["--user-dir", str(ROOT / "fairseq_smt"), "--save-dir", str(folder)]
         return [program("fairseq-train"), *self.data, *user_dir, *f"{self.common} {length} {flags}".split()]
 
-    def seconds_per_update(self, name: str, flags: str, first: int = 5, last: int = 20, limit: float = 10) -> float:
+    def seconds_per_update(self, name: str, flags: str, first: int = 20, last: int = 60, limit: float = 60) -> float:
         """Seconds of an update, as fairseq-train logs them, of those after the `first` ones up to `last`.
 
         A run that has taken longer than `limit` seconds ends, and where it had no others the first ones count.
