@@ -6,7 +6,7 @@
 
 A stage is OBJECTIVE:SECONDS:RATE[:FIELD=VALUE,…], the fields those of the objective's dataclass. `bptt` is one chunk of
 `chunked_bptt`. Rates follow the recipes' three phases, over seconds; blocks begin anywhere in the text, after a bos.
-Prints a row of a Markdown table: bits per symbol of the RNN, from its initial memory, on blocks of the validation split.
+Prints a row of a Markdown table: bits per symbol of the RNN, from its initial memory, on validation blocks.
 """
 
 import argparse
