@@ -148,6 +148,10 @@ def test_baseline_differs_in_what_makes_it_one(name, stage, criterion):
     for recipe in (smt, bptt):
         del recipe["model"], recipe["criterion"], recipe["optimization"]["lr"]
         del recipe["checkpoint"]["best_checkpoint_metric"]
+        length = recipe["optimization"].pop("max_update")  # which SMT shares with DMT
+        intervals = (("dataset", "validate_interval_updates"), ("checkpoint", "save_interval_updates"))
+        shares = [recipe[part].pop(interval) / length for part, interval in intervals]
+        assert shares == [shares[0]] * 2 and shares[0] <= 0.5
     assert smt == bptt
 
 
