@@ -44,7 +44,7 @@ class SmtLanguageModelConfig(flags_of(RnnConfig, TeacherConfig, FutureConfig, ch
         default=False,
         metadata={
             "help": "torch.compile for the transformer cell and, on a GPU, a causal teacher's trunk: a minute at the "
-            "start; docs/design.md says what it gains"
+            "start; docs/explanation/house.md says what it gains"
         },
     )
 

@@ -24,6 +24,7 @@ from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.tasks.asking import AskConfig, AskingTask
 from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.carrying import CarryConfig, CarryingTask
+from fairseq_smt.tasks.figures import FiguresConfig, FiguresTask
 from fairseq_smt.tasks.generation import PromptGenerator
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
@@ -39,7 +40,7 @@ def dictionary_fingerprint(dictionary: Dictionary) -> int:
 
 
 @dataclass
-class SmtLanguageModelingConfig(AskConfig, CarryConfig, CurriculumConfig, LanguageModelingConfig):
+class SmtLanguageModelingConfig(FiguresConfig, AskConfig, CarryConfig, CurriculumConfig, LanguageModelingConfig):
     """The fields of fairseq's `language_modeling` task, and those of our own."""
 
     label_cache: str = field(
@@ -49,7 +50,7 @@ class SmtLanguageModelingConfig(AskConfig, CarryConfig, CurriculumConfig, Langua
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(CarryingTask, AskingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
+class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:
@@ -69,6 +70,7 @@ class SmtLanguageModelingTask(CarryingTask, AskingTask, BaselineTask, ScheduledT
         self.set_up_curriculum(args, args.tokens_per_sample)
         self.set_up_carrying(args)
         self.set_up_asking(args)
+        self.set_up_figures(args)
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
             getattr(self.state, flag)

@@ -31,7 +31,7 @@ from tests.support.recipes import FOLDER, compose, hydra, load  # noqa: E402
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("smt_*.yaml"))
 RECORDED = json.loads((Path(__file__).parent.parent / "support/recipes.json").read_text())
-"""What the recipes said when each was one file of its own."""
+"""What the recipes that have not been tuned since said when each was one file of its own."""
 STAGES = ("bptt", "chunked_bptt", "dmt")
 CONFIGS = {
     "task": {"smt_lm": SmtLanguageModelingConfig, "smt_probe": SmtProbeConfig},
