@@ -4,8 +4,8 @@
 
 DATA is a folder of fairseq-smt-prepare-pixels. The RNN reads the rows shown, from its initial memory, and samples the
 others pixel by pixel; its state is one memory of fixed size. The picture has a row each for what is shown, for the
-truth and for every checkpoint. Bits per pixel by image row, of the RNN alone and of the ceiling where a checkpoint
-has a teacher, are printed as Markdown and written as JSON beside the picture.
+truth and for every checkpoint. Bits per pixel by image row are those of the RNN alone, and of the ceiling where a
+checkpoint has a teacher. They are printed as Markdown and written as JSON beside the picture.
 """
 
 import argparse

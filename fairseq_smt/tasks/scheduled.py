@@ -59,7 +59,7 @@ class ScheduledTask:
 
     What the run has cost travels with them, and every validation logs it.
 
-    Blocks are cut in `train_step`, which runs in the training process and is told the update: no worker that has loaded
+    Blocks are cut in `train_step`, which runs in the training process and is told the update. No worker that has loaded
     ahead, resumed run or second process can be at another length. Validation sees full blocks.
     """
 

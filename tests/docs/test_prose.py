@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.commands import ROOT
-from tests.support.pages import PAGES, anchors, length, links, named_files, prose, sentences
+from tests.support.pages import PAGES, anchors, docstrings, length, links, named_files, prose, sentences
 
 LONGEST = 30
 DATED = re.compile(r"docs/results/\d{4}-")
@@ -37,6 +37,13 @@ def test_named_files_exist(page):
 def test_sentences_are_short(page):
     long = [sentence for sentence in sentences(page.read_text()) if length(sentence) > LONGEST]
     assert not long, f"{name(page)}: more than {LONGEST} words:\n" + "\n".join(long)
+
+
+def test_sentences_of_docstrings_are_short():
+    for path in (ROOT / "fairseq_smt").rglob("*.py"):
+        found = [sentence for text in docstrings(path) for sentence in sentences(text)]
+        long = [sentence for sentence in found if length(sentence) > LONGEST]
+        assert not long, f"{path.relative_to(ROOT)}: more than {LONGEST} words:\n" + "\n".join(long)
 
 
 def test_the_readme_stays_one_read():

@@ -10,6 +10,7 @@ A block of a page is marked by the words after its fence:
     sample          all that the block before it prints, when it was last run; nothing is compared
 """
 
+import ast
 import gzip
 import os
 import re
@@ -208,6 +209,22 @@ def sentences(text: str) -> list[str]:
 
 LOWER = ("fairseq", "torch", "hydra", "bf16", "y_t", "m_t")
 """What a sentence may begin with though it is written small."""
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """The prose of a module's docstrings: an entry of Args is a paragraph of its own, code and tables are left out."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            continue
+        kept, entries = [], False
+        for line in (ast.get_docstring(node) or "").splitlines():
+            entries = bool(re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields):", line)) or (
+                entries and (not line or line.startswith("    "))
+            )
+            code = not entries and line.startswith("    ") or re.search(r"\S  +\S", line)
+            begins = re.match(r"    [\w*]", line)
+            kept += [""] if code or line.endswith(":") else ["", line.strip()] if begins else [line.strip()]
+        yield "\n".join(kept)
 
 
 def length(sentence: str) -> int:
