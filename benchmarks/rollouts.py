@@ -206,7 +206,8 @@ def table(bench: Bench) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", type=int, nargs="+", default=[256], metavar="T", help="block lengths")
-    parser.add_argument("--cell", choices=[name for name, cell in CELLS.items() if follows_labels(cell)], default="mlp")
+    followers = [name for name, cell in CELLS.items() if follows_labels(cell)]
+    parser.add_argument("--cell", choices=followers, default=RnnConfig.cell)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--smt-updates", type=int, default=400, help="updates of SMT before")
     parser.add_argument("--updates", type=int, default=100, help="updates of every rollout")

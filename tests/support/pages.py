@@ -70,9 +70,11 @@ def clone(folder: Path) -> Path:
         (folder / name).symlink_to(ROOT / name)
     (folder / "book.txt").write_text("".join(topics[name] for name in sorted(topics)[:24])[:60_000])
     (folder / "mnist").mkdir()
-    for name, number in (("train-images-idx3-ubyte.gz", 40), ("t10k-images-idx3-ubyte.gz", 10)):
-        pixels = bytes(i % 256 for i in range(number * 28 * 28))
-        (folder / "mnist" / name).write_bytes(gzip.compress(struct.pack(">4i", 0x803, number, 28, 28) + pixels))
+    for split, number in (("train", 40), ("t10k", 10)):
+        images = struct.pack(">4i", 0x803, number, 28, 28) + bytes(i % 256 for i in range(number * 28 * 28))
+        classes = struct.pack(">2i", 0x801, number) + bytes(i % 10 for i in range(number))
+        for kind, content in (("images-idx3", images), ("labels-idx1", classes)):
+            (folder / "mnist" / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
     return folder
 
 
