@@ -152,7 +152,7 @@ class Server:
 
     def _connect(self) -> socket.socket:
         """A connection; while the server still imports, wait for it."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:
