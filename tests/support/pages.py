@@ -74,6 +74,8 @@ def clone(folder: Path) -> Path:
     for name, number in (("train-images-idx3-ubyte.gz", 40), ("t10k-images-idx3-ubyte.gz", 10)):
         pixels = bytes(i % 256 for i in range(number * 28 * 28))
         (folder / "mnist" / name).write_bytes(gzip.compress(struct.pack(">4i", 0x803, number, 28, 28) + pixels))
+        labels = struct.pack(">2i", 0x801, number) + bytes(i % 10 for i in range(number))
+        (folder / "mnist" / name.replace("images-idx3", "labels-idx1")).write_bytes(gzip.compress(labels))
     return folder
 
 
