@@ -10,6 +10,7 @@ A block of a page is marked by the words after its fence:
     sample          all that the block before it prints, when it was last run; nothing is compared
 """
 
+import ast
 import gzip
 import os
 import re
@@ -59,10 +60,8 @@ def programs(folder: Path) -> None:
     """A folder for PATH: the commands of an installation, each started at once, and the interpreter."""
     folder.mkdir(parents=True)
     server().programs(folder)
-    for name in ("python", "torchrun"):
-        path = folder / name
-        path.write_text(f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n')
-        path.chmod(0o755)
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "python").chmod(0o755)
 
 
 def clone(folder: Path) -> Path:
@@ -71,11 +70,11 @@ def clone(folder: Path) -> Path:
         (folder / name).symlink_to(ROOT / name)
     (folder / "book.txt").write_text("".join(topics[name] for name in sorted(topics)[:24])[:60_000])
     (folder / "mnist").mkdir()
-    for name, number in (("train-images-idx3-ubyte.gz", 40), ("t10k-images-idx3-ubyte.gz", 10)):
-        pixels = bytes(i % 256 for i in range(number * 28 * 28))
-        (folder / "mnist" / name).write_bytes(gzip.compress(struct.pack(">4i", 0x803, number, 28, 28) + pixels))
-        labels = struct.pack(">2i", 0x801, number) + bytes(i % 10 for i in range(number))
-        (folder / "mnist" / name.replace("images-idx3", "labels-idx1")).write_bytes(gzip.compress(labels))
+    for split, number in (("train", 40), ("t10k", 10)):
+        images = struct.pack(">4i", 0x803, number, 28, 28) + bytes(i % 256 for i in range(number * 28 * 28))
+        classes = struct.pack(">2i", 0x801, number) + bytes(i % 10 for i in range(number))
+        for kind, content in (("images-idx3", images), ("labels-idx1", classes)):
+            (folder / "mnist" / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
     return folder
 
 
@@ -210,6 +209,22 @@ def sentences(text: str) -> list[str]:
 
 LOWER = ("fairseq", "torch", "hydra", "bf16", "y_t", "m_t")
 """What a sentence may begin with though it is written small."""
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """The prose of a module's docstrings: an entry of Args is a paragraph of its own, code and tables are left out."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            continue
+        kept, entries = [], False
+        for line in (ast.get_docstring(node) or "").splitlines():
+            entries = bool(re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields):", line)) or (
+                entries and (not line or line.startswith("    "))
+            )
+            code = not entries and line.startswith("    ") or re.search(r"\S  +\S", line)
+            begins = re.match(r"    [\w*]", line)
+            kept += [""] if code or line.endswith(":") else ["", line.strip()] if begins else [line.strip()]
+        yield "\n".join(kept)
 
 
 def length(sentence: str) -> int:
