@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Run the commands of a page of the documentation and write what they print into its outputs and samples.
+"""Run the commands of pages of the documentation and write what they print into the pages' outputs and samples.
 
     python scripts/run_page.py docs/tutorial.md
-    python scripts/run_page.py docs/how-to/sample.md UPDATES=500 LENGTH=200
+    python scripts/run_page.py docs/how-to/sample.md docs/how-to/export.md UPDATES=500 LENGTH=200
 
-The page runs in a folder of its own that looks like a fresh clone. A how-to page goes on from the README's four
-commands, which run first. NAME=VALUE sets a variable of the page, as in the environment of a reader.
+A page runs in a folder of its own that looks like a fresh clone. How-to pages go on from the README's four commands,
+which run first, once. NAME=VALUE sets a variable of all pages, as in the environment of a reader.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -35,20 +36,26 @@ def rewrite(page: Path, printed: dict[int, str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", type=Path, help="Markdown file")
-    parser.add_argument("variables", nargs="*", metavar="NAME=VALUE", help="variables of the page")
-    args = parser.parse_args()
-    page, variables = args.page.resolve(), dict(pair.split("=", 1) for pair in args.variables)
+    parser.add_argument("words", nargs="+", metavar="PAGE or NAME=VALUE", help="Markdown files; variables")
+    words = parser.parse_args().words
+    variables = dict(word.split("=", 1) for word in words if "=" in word)
+    pages = [Path(word).resolve() for word in words if "=" not in word]
     with tempfile.TemporaryDirectory() as folder:
-        path, place = Path(folder) / "venv" / "bin", Path(folder) / "clone"
-        place.mkdir()
-        clone(place)
+        path, started = Path(folder) / "venv" / "bin", Path(folder) / "readme"
         programs(path)
         (path.parent / "installed").touch()
-        if page.parent.name == "how-to":
-            run(ROOT / "README.md", place, path, part="## Your own text", **variables)
-        rewrite(page, run(page, place, path, VENV=path.parent, **variables))
-    print(f"wrote {args.page}")
+        if any(page.parent.name == "how-to" for page in pages):
+            started.mkdir()
+            run(ROOT / "README.md", clone(started), path, part="## Your own text", **variables)
+        for number, page in enumerate(pages):
+            place = Path(folder) / str(number)
+            if page.parent.name == "how-to":
+                shutil.copytree(started, place, symlinks=True)
+            else:
+                place.mkdir()
+                clone(place)
+            rewrite(page, run(page, place, path, VENV=path.parent, **variables))
+            print(f"wrote {page.relative_to(ROOT)}", flush=True)
 
 
 if __name__ == "__main__":
