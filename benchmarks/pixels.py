@@ -53,19 +53,23 @@ ALL.pop("SMT → DMT")
 def setting_of(form: PixelFormat, rows: int) -> Setting:
     """Chunks are of two image rows, so that each holds a whole one."""
     chunk = 2 * form.width
+    through = f"--drift-backprop {chunk} --ce-backprop {chunk}"
     setting = Setting(
         form.length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
         smt=f"--batch-size {max(min(rows, 2), rows // 2)}",
-        dmt=f"--batch-size {rows} --chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk}",
+        dmt=f"--batch-size {rows} --chunk {chunk} {through}",
         chunk=f"--chunk {chunk}",
         valid_batches=VALIDATED // 64,
     )
     if not form.classes:
         return setting
-    smt = f"{setting.smt} --future-positions 16 --readout-positions 1"
-    return replace(setting, teacher="--future far --futures 1", smt=smt, quality="accuracy")
+    teacher = "--trunk-layers 2 --future far --futures 1 --future-width 32"
+    smt = f"{setting.smt} --future-positions 32 --future-weight 2 --readout-positions 1"
+    smt += " --dynamics-weight 0.5 --pursuit-weight 0.3"
+    dmt = f"--batch-size {rows} --rollout sequential --drift-weight 1 {through}"
+    return replace(setting, teacher=teacher, smt=smt, dmt=dmt, quality="accuracy", share=0.5)
 
 
 def bits_by_row(checkpoint: Path, form: PixelFormat, overrides: dict[str, Any]) -> list[float]:

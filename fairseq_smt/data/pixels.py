@@ -1,8 +1,8 @@
 """Images as sequences of grey levels: IDX files, pooling, levels, and what a data folder says of its images.
 
-An image of H × W pixels is H·W symbols, row by row from the top left or in one permuted order, each the name of its
-grey level, `0` (black) to `levels - 1` (white). Its class may follow as a symbol of its own. Nothing here imports
-fairseq.
+An image of H × W pixels is H·W symbols, row by row from the top left or in one permuted order. Each is the name of its
+grey level, `0` (black) to `levels - 1` (white). The class of the image may follow as a symbol of its own. Nothing here
+imports fairseq.
 """
 
 import gzip
