@@ -19,5 +19,6 @@ setup(
         "safetensors",
         "tqdm",
         "matplotlib",
+        "jinja2",
     ],
 )

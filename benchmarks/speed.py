@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast everything is: training by every method, its floor, memory, generation and scoring. Writes Markdown.
 
-    python benchmarks/speed.py --output docs/results/speed.md
+    python benchmarks/speed.py --output docs/results/2026-11-25-speed.md
     python benchmarks/speed.py --quick --parts updates floor
 
 One process measures, round after round over all cases of a table, so that a slow spell of the machine meets them all;
@@ -79,7 +79,7 @@ def page(args: argparse.Namespace) -> str:
         f"{'CPU time' if args.device == 'cpu' else 'time'}. Sizes: `smt_lm_small`, V = 88.",
         "",
         *(f"- {row}" for row in summary),
-        "- What the label cache saves beside this: [label-cache.md](../label-cache.md#measured)",
+        "- What the label cache saves beside this: [label cache](2026-11-24-label-cache.md)",
     ]
     return "\n".join([*head, *sections]) + "\n"
 

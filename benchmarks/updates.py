@@ -23,9 +23,9 @@ def with_sizes(sizes: Sizes, cell: str | None = None, **teacher) -> Sizes:
     return replace(sizes, rnn=rnn, teacher=replace(sizes.teacher, **teacher))
 
 
-def modules_of(sizes: Sizes, device: torch.device = CPU) -> Modules:
+def modules_of(sizes: Sizes, device: torch.device = CPU, seed: int = 0) -> Modules:
     """RNN, teacher and future predictor with fresh weights."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     parts = (
         RecurrentLanguageModel(sizes.vocabulary, sizes.rnn),
         build_teacher(sizes.vocabulary, sizes.rnn, sizes.teacher),

@@ -17,7 +17,7 @@ import fairseq  # noqa: F401
 from fairseq import checkpoint_utils, utils
 
 import fairseq_smt
-from fairseq_smt.cli.loading import Checkpoint, load, quieten
+from fairseq_smt.cli.loading import Checkpoint, last_validation, load, quieten
 from fairseq_smt.data.folders import Kind, replaced_folder
 from fairseq_smt.errors import require
 from fairseq_smt.pretrained import Pretrained
@@ -77,13 +77,12 @@ def command_of(args: argparse.Namespace) -> str:
 def training_of(state: dict[str, Any], data: str | None) -> dict[str, Any]:
     """What a checkpoint knows of its training, for a model card."""
     history, cfg = state.get("optimizer_history") or [{}], state["cfg"]
-    logged = ((state.get("extra_state") or {}).get("metrics") or {}).get("valid") or []
-    means = {key: meter["sum"] / meter["count"] for _, key, _, meter in logged if meter.get("count")}
+    means = last_validation(state)
     return {
         "data": os.path.basename(os.path.normpath(utils.split_paths(data)[0])) if data else f"probe {cfg.task.probe}",
         "criterion": cfg.criterion.get("_name"),
         "updates": history[-1].get("num_updates"),
-        "losses": {name: float(means[name]) for name in LOSSES if name in means},
+        "losses": {name: means[name] for name in LOSSES if name in means},
     }
 
 

@@ -1,6 +1,7 @@
 """All pictures of the commands, as matplotlib figures that no display is needed for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,71 +15,82 @@ METHODS = {"bptt": ("BPTT", "--"), "smt": ("SMT", "-")}
 MOMENTS = {"initialisation": "at initialisation", "trained": "as trained"}
 
 
-def gradient_figure(reports: dict[str, dict[str, Any]]) -> Figure:
+@dataclass(frozen=True)
+class Layout:
+    """Inches of a panel, and whether the panels of a figure stand above each other."""
+
+    width: float = 5
+    height: float = 4
+    stacked: bool = False
+
+
+BESIDE = Layout()
+
+
+def gradient_figure(reports: dict[str, dict[str, Any]], layout: Layout = BESIDE) -> Figure:
     """‖∂L/∂m_t‖ against t, at initialisation and as trained; reports by the names of the checkpoints."""
-    figure, panels = new_figure(1, 2, sharey=True)
-    for panel, (when, title) in zip(panels[0], MOMENTS.items(), strict=True):
+    figure, panels = figure_of(2, layout, sharey=True)
+    for panel, (when, title) in zip(panels, MOMENTS.items(), strict=True):
         for i, (name, report) in enumerate(reports.items()):
             for method, part in report["gradients"].items():
                 label, style = METHODS[method]
-                panel.plot(part[when]["norm"], style, color=f"C{i}", label=f"{name}, loss of {label}")
+                panel.plot(part[when]["norm"], style, color=f"C{i}", label=f"{shown(name)}, loss of {label}")
         panel.set(yscale="log", xlabel="position t", title=title)
-    panels[0][0].set_ylabel("‖∂L/∂m_t‖")
-    bottom, top = panels[0][0].get_ylim()
-    panels[0][0].set_ylim(bottom=max(bottom, top * 1e-12))  # what has vanished further would flatten the rest
-    _legend_below(figure, panels[0][1])
+        if panel.get_subplotspec().is_first_col():
+            panel.set_ylabel("‖∂L/∂m_t‖")
+    bottom, top = panels[0].get_ylim()
+    panels[0].set_ylim(bottom=max(bottom, top * 1e-12))  # what has vanished further would flatten the rest
+    legend_below(figure, panels[1])
     return figure
 
 
-def drift_figure(reports: dict[str, dict[str, Any]]) -> Figure | None:
+def drift_figure(reports: dict[str, dict[str, Any]], layout: Layout = BESIDE) -> Figure | None:
     """Drift over label variance against the horizon; None where no checkpoint has a teacher."""
     drifts = {name: (report.get("drift") or {}).get("over_variance") for name, report in reports.items()}
     if not any(drifts.values()):
         return None
-    figure, panels = new_figure(1, 1)
+    figure, (panel,) = figure_of(1, layout)
     for i, (name, drift) in enumerate(drifts.items()):
         if drift:
-            panels[0][0].plot(range(1, len(drift) + 1), drift, color=f"C{i}", label=name)
-    panels[0][0].set(xscale="log", xlabel="steps on its own memories", ylabel="drift / label variance")
-    _legend_below(figure, panels[0][0])
+            panel.plot(range(1, len(drift) + 1), drift, color=f"C{i}", label=shown(name))
+    panel.set(xscale="log", xlabel="steps on its own memories", ylabel="drift / label variance")
+    legend_below(figure, panel)
     return figure
 
 
-def loss_figure(reports: dict[str, dict[str, Any]]) -> Figure:
+def loss_figure(reports: dict[str, dict[str, Any]], layout: Layout = BESIDE) -> Figure:
     """Loss in bits against position, each point the mean of 1/64 of the positions; a line where training ended."""
-    figure, panels = new_figure(1, 1)
-    panel = panels[0][0]
+    figure, (panel,) = figure_of(1, layout)
     for i, (name, report) in enumerate(reports.items()):
         loss = report["loss"]
         for who, style in (("rnn", "-"), ("ceiling", ":")):
             if f"{who}_bits" in loss:
                 mean = _bins(loss["targets"]) if loss["against"] == "position" else np.asarray
-                label = f"{name}, {'RNN' if who == 'rnn' else 'ceiling'}"
+                label = f"{shown(name)}, {'RNN' if who == 'rnn' else 'ceiling'}"
                 panel.plot(mean(loss["x"]), mean(loss[f"{who}_bits"]), style, color=f"C{i}", label=label)
     for length in {report["training_length"] for report in reports.values()}:
         panel.axvline(length, color="0.7", linewidth=1)
     against = {report["loss"]["against"] for report in reports.values()}
     xlabel = {"position": "position", "length": "length of the sequence"}
     panel.set(xlabel=" or ".join(xlabel[a] for a in sorted(against)), ylabel="bits per target")
-    _legend_below(figure, panel)
+    legend_below(figure, panel)
     return figure
 
 
-def geometry_figure(name: str, report: dict[str, Any], geometry: Geometry) -> Figure:
+def geometry_figure(name: str, report: dict[str, Any], geometry: Geometry, layout: Layout = BESIDE) -> Figure:
     """Labels and the RNN's own memories in the same two axes, coloured by position."""
     clouds = {"the RNN's own memories": geometry.own}
     if geometry.labels is not None:
         clouds = {"labels": geometry.labels} | clouds
     first, second = report["explained"]
-    figure, panels = new_figure(1, len(clouds), sharex=True, sharey=True)
-    for panel, (title, points) in zip(panels[0], clouds.items(), strict=True):
-        shown = panel.scatter(*points.T.numpy(), c=geometry.positions.numpy(), s=4, cmap="viridis")
-        panel.set(
-            title=title, xlabel=f"axis 1, {report['explained'][0]:.0%} of the variance of the {report['axes_of']}"
-        )
-    panels[0][0].set_ylabel(f"axis 2, {second:.0%}")
-    figure.colorbar(shown, ax=list(panels[0]), label="position")
-    figure.suptitle(name)
+    figure, panels = figure_of(len(clouds), layout, sharex=True, sharey=True)
+    for panel, (title, points) in zip(panels, clouds.items(), strict=True):
+        cloud = panel.scatter(*points.T.numpy(), c=geometry.positions.numpy(), s=4, cmap="viridis", rasterized=True)
+        panel.set(title=title, xlabel=f"axis 1, {first:.0%} of the variance of the {report['axes_of']}")
+        if panel.get_subplotspec().is_first_col():
+            panel.set_ylabel(f"axis 2, {second:.0%}")
+    figure.colorbar(cloud, ax=panels, label="position")
+    figure.suptitle(shown(name))
     return figure
 
 
@@ -98,8 +110,21 @@ def image_grid(rows: dict[str, np.ndarray], hidden: int) -> Figure:
             panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             panel.axhline(hidden - 0.5, color="#d9532c", linewidth=1)
             panel.set(xticks=[], yticks=[])
-        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
+        line[0].set_ylabel(shown(title), rotation=0, ha="right", va="center")
     return figure
+
+
+def figure_of(number: int, layout: Layout, **kwargs) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, beside or above each other."""
+    rows, columns = (number, 1) if layout.stacked else (1, number)
+    size = (1 + layout.width * columns, layout.height * rows)
+    figure, panels = new_figure(rows, columns, size, **kwargs)
+    return figure, list(panels.flat)
+
+
+def shown(name: str) -> str:
+    """A name as text: to matplotlib, `$` begins a formula, and a leading `_` leaves a curve out of legends."""
+    return ("\u2009" + name if name.startswith("_") else name).replace("$", r"\$")
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float] | None = None, **kwargs) -> tuple[Figure, np.ndarray]:
@@ -109,7 +134,7 @@ def new_figure(rows: int, columns: int, size: tuple[float, float] | None = None,
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
-def _legend_below(figure: Figure, panel: Axes) -> None:
+def legend_below(figure: Figure, panel: Axes) -> None:
     """The panel's legend under all panels, where it covers no curve; the figure grows by it."""
     handles, labels = panel.get_legend_handles_labels()
     width, height = figure.get_size_inches()

@@ -119,6 +119,14 @@ def read(path: str, data: str | None, overrides: dict[str, Any]) -> dict[str, An
     return checkpoint_utils.load_checkpoint_to_cpu(path, fixed | overrides)
 
 
+def last_validation(state: dict[str, Any]) -> dict[str, float]:
+    """Means over the last validation before a checkpoint, by the names in the log; drifts over the label variance."""
+    logged = ((state.get("extra_state") or {}).get("metrics") or {}).get("valid") or []
+    means = {key: float(meter["sum"] / meter["count"]) for _, key, _, meter in logged if meter.get("count")}
+    variance = max(means.get("label_variance", 0.0), 1e-12)
+    return {key.removeprefix("_"): mean / variance if key.startswith("_") else mean for key, mean in means.items()}
+
+
 def of_this_model(cfg: Any) -> bool:
     """Whether a checkpoint's config is one of model `smt_lm`."""
     return cfg is not None and "memory_head" in cfg.model

@@ -18,14 +18,15 @@ from fairseq_smt.data.probes import PROBES, SPLITS
 from fairseq_smt.data.probes.probe import best_guess
 from fairseq_smt.errors import require, require_positive
 from fairseq_smt.tasks.baseline import BaselineTask
+from fairseq_smt.tasks.figures import FiguresConfig, FiguresTask
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class ProbeConfig(CurriculumConfig):
-    """The probe, its length and its curriculum."""
+class ProbeConfig(FiguresConfig, CurriculumConfig):
+    """The probe, its length, its curriculum and its figures."""
 
     probe: ChoiceEnum(list(PROBES)) = field(default="retrieval", metadata={"help": "which sequences"})
     tokens_per_sample: int = field(default=128, metadata={"help": "T, length of a sequence"})
@@ -55,7 +56,7 @@ SmtProbeConfig = make_dataclass("SmtProbeConfig", difficulty_flags(), bases=(Pro
 
 
 @register_task("smt_probe", dataclass=SmtProbeConfig)
-class SmtProbeTask(BaselineTask, ScheduledTask, FairseqTask):
+class SmtProbeTask(FiguresTask, BaselineTask, ScheduledTask, FairseqTask):
     """A probe of memory, for criterion `smt` and for any language model of fairseq's with `cross_entropy`.
 
     Criterion `smt` logs the accuracy of teacher and RNN; with one of fairseq's, validation logs that of the model's own
@@ -77,6 +78,7 @@ class SmtProbeTask(BaselineTask, ScheduledTask, FairseqTask):
         self.probe = kind(cfg.tokens_per_sample, cfg.probe_seed, **difficulty)
         self.probe.check_splits(cfg.probe_valid_size)
         self.set_up_curriculum(cfg, cfg.tokens_per_sample)
+        self.set_up_figures(cfg)
         require(
             not cfg.curriculum_start or cfg.curriculum_start >= self.probe.shortest,
             f"--curriculum-start must be at least {self.probe.shortest} for --probe {cfg.probe}, "
@@ -105,6 +107,9 @@ class SmtProbeTask(BaselineTask, ScheduledTask, FairseqTask):
         """
         shorter = probe_sample(self.probe, self.dictionary, sample["numbers"], length)
         return utils.apply_to_sample(lambda x: x.to(sample["id"].device, non_blocking=True), shorter)
+
+    def tokens_of(self, sample: dict[str, Any]) -> int:
+        return sample["net_input"]["src_tokens"].numel()
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)

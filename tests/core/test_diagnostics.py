@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from fairseq_smt.core.diagnostics import (
     PrincipalAxes,
     drift_by_horizon,
+    effective_rank,
     label_gradients,
+    label_variance,
     loss_by_position,
+    spectrum,
     unrolled_gradients,
 )
 from fairseq_smt.core.interface import Batch
@@ -131,3 +134,15 @@ def test_principal_axes_of_few_memories_are_finite(number, n):
     assert axes.axes.shape == (n, 6) and axes.project(memories).shape == (number, n)
     assert axes.explained.tolist() == pytest.approx([float(n == 8)] + [0] * (n - 1))
     assert axes.explained_of(memories[:1]).tolist() == [0] * n
+
+
+def test_the_spectrum_has_the_label_variance_and_the_effective_rank():
+    rows = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([3.0, 1.0, 0.1])
+    values = spectrum(rows)
+    assert values.shape == (6,) and values.tolist() == sorted(values.tolist(), reverse=True)
+    variance = label_variance(rows[None], torch.ones(1, 50, dtype=torch.bool))
+    torch.testing.assert_close(values.mean().float(), variance)
+    shares = values / values.sum()
+    torch.testing.assert_close(torch.special.entr(shares).sum().exp().float(), effective_rank(rows))
+    torch.testing.assert_close(values, torch.linalg.svdvals((rows - rows.mean(0)).flatten(1).double()).square() / 50)
+    assert spectrum(rows[:1]).tolist() == [0.0] * 6 and spectrum(rows[:, :1, :1]).shape == (1,)

@@ -21,6 +21,21 @@ def label_variance(labels: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def spectrum(rows: Tensor) -> Tensor:
+    """Eigenvalues of the covariance of memories, the largest first; their mean is the label variance.
+
+    Args:
+        rows: (N, K, d), N ≥ 1, one memory a row.
+
+    Returns:
+        (K·d,) float64; no more than N - 1 are not zero.
+    """
+    x = rows.flatten(1).double()
+    covariance = x.T.cov(correction=0).reshape(x.shape[1], x.shape[1])
+    return torch.linalg.eigvalsh(covariance).clamp(min=0).flip(0)
+
+
+@torch.no_grad()
 def effective_rank(rows: Tensor, mask: Tensor | None = None) -> Tensor:
     """exp of the entropy of the normalised eigenvalues of the rows' covariance.
 

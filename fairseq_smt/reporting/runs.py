@@ -1,0 +1,178 @@
+"""A run of fairseq-train as what it left: checkpoints, a log, TensorBoard's files."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fairseq import checkpoint_utils
+
+from fairseq_smt.cli.loading import last_validation, of_this_model
+from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.reporting.curves import Curves
+from fairseq_smt.reporting.events import holds_events, read_events
+from fairseq_smt.reporting.logs import Phases, read_log
+
+PREFERRED = ("checkpoint_best.pt", "checkpoint_last.pt")
+
+
+@dataclass
+class Run:
+    """A run.
+
+    Attributes:
+        checkpoint: what is looked at: the best one of its folder, unless another was named.
+        cfg: fairseq's config of its training.
+        updates: of the run, and of the checkpoint (`at`).
+        seconds: of its training; None where they cannot be told from those of the stages before it.
+        with_earlier: seconds with the stages before it.
+        parent: the checkpoint that it started from.
+        parameters: numbers in the RNN, or in the model of another kind.
+        validation: means of the last validation, by name.
+        curves, phases: what it logged.
+        missing: sentences on what was not found.
+    """
+
+    name: str
+    checkpoint: Path
+    cfg: Any
+    updates: int
+    at: int
+    seconds: float | None
+    with_earlier: float
+    parent: str | None
+    parameters: int
+    validation: dict[str, float]
+    curves: Curves = field(default_factory=Curves)
+    phases: Phases = field(default_factory=Phases)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def has_memories(self) -> bool:
+        """Whether its model is `smt_lm`."""
+        return of_this_model(self.cfg)
+
+    @property
+    def criterion(self) -> str:
+        return str(self.cfg.criterion._name)
+
+    @property
+    def folder(self) -> Path:
+        """Its --save-dir."""
+        return self.checkpoint.parent
+
+
+def find_checkpoint(run: str) -> Path:
+    """The checkpoint of a --save-dir, of a folder of fairseq-hydra-train, or the one that is named.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    path = Path(run)
+    require(path.exists(), f"{run} does not exist: name the --save-dir of a run, or a checkpoint.")
+    if path.is_file():
+        return path
+    for folder in (path, path / "checkpoints"):
+        for name in PREFERRED:
+            if (folder / name).is_file():
+                return folder / name
+        if others := sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime):
+            return others[-1]
+    raise ConfigurationError(f"{run} holds no checkpoint: name the --save-dir of a run, or a checkpoint.")
+
+
+def read_run(path: Path, name: str, log: str | None = None, board: str | None = None) -> Run:
+    """Read all that a run left.
+
+    Args:
+        path: its checkpoint.
+        name: what it is called.
+        log: its log; found beside the checkpoint unless given.
+        board: its --tensorboard-logdir; that of its training unless given.
+
+    Raises:
+        ConfigurationError: for what cannot be read.
+    """
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    last = path.with_name("checkpoint_last.pt")
+    end = checkpoint_utils.load_checkpoint_to_cpu(str(last)) if last.is_file() and last != path else state
+    cfg, total = state["cfg"], _seconds(end)
+    parent = cfg.checkpoint.get("finetune_from_model")
+    own: float | None = total
+    if parent:
+        before = _seconds(checkpoint_utils.load_checkpoint_to_cpu(parent)) if os.path.isfile(parent) else None
+        own = total - before if before is not None and before <= total else None
+    run = Run(
+        name=name,
+        checkpoint=path,
+        cfg=cfg,
+        updates=_updates(end),
+        at=_updates(state),
+        seconds=own,
+        with_earlier=total,
+        parent=parent,
+        parameters=_parameters(state["model"]),
+        validation=last_validation(state),
+    )
+    _read_what_was_logged(run, log, board)
+    if own is None:
+        run.missing.append(
+            f"The seconds of {name} alone: {parent}, which it started from, is not here. Those shown are with the "
+            "stages before it."
+        )
+    return run
+
+
+def _read_what_was_logged(run: Run, log: str | None, board: str | None) -> None:
+    logs = [log] if log else [str(path) for path in _logs(run)]
+    for path in logs:
+        found = read_log(Path(path))
+        if found.curves:
+            run.curves, run.phases = found.curves, found.phases
+            break
+        require(log is None, f"the log {log} has no values of fairseq-train: name another one by --log-file.")
+    else:
+        run.missing.append(f"The log of {run.name}, which says how long validation took: name it by --log-file.")
+    folder = Path(board) if board else _board(run)
+    if folder is not None:
+        require(board is None or folder.is_dir(), f"--tensorboard-logdir {board} is no folder: name another one.")
+        found = read_events(folder)
+        require(bool(found) or board is None, f"--tensorboard-logdir {board} has no values of fairseq-train.")
+        run.curves.update(found)
+    else:
+        run.missing.append(
+            f"TensorBoard's files of {run.name}: name their folder by --tensorboard-logdir, which is a flag of "
+            f"fairseq-train, too. {'Its curves are those of its log.' if run.curves else 'It has no curves.'}"
+        )
+
+
+def _logs(run: Run) -> list[Path]:
+    """Files that may be the log of a run, the likeliest first."""
+    folder, named = run.folder.resolve(), run.cfg.common.get("log_file")
+    candidates = [Path(named)] if named else []
+    candidates += [folder.with_name(f"{folder.name}.log"), folder / "log", *sorted(folder.glob("*.log"))]
+    candidates.append(folder.parent / "hydra_train.log")
+    return [path for path in candidates if path.is_file()]
+
+
+def _board(run: Run) -> Path | None:
+    """The folder that a run logged to, or one like it beside its checkpoints."""
+    named = run.cfg.common.get("tensorboard_logdir")
+    candidates = [Path(named)] if named else []
+    candidates += sorted(path for path in run.folder.glob("*") if path.is_dir())
+    return next((path for path in candidates if holds_events(path)), None)
+
+
+def _seconds(state: dict[str, Any]) -> float:
+    return float((state.get("extra_state") or {}).get("previous_training_time") or 0.0)
+
+
+def _updates(state: dict[str, Any]) -> int:
+    history = state.get("optimizer_history") or [{}]
+    return int(history[-1].get("num_updates") or 0)
+
+
+def _parameters(model: dict[str, Any]) -> int:
+    sizes = {key: value.numel() for key, value in model.items() if value.is_floating_point()}
+    rnn = [size for key, size in sizes.items() if key.startswith("decoder.rnn.")]
+    return sum(rnn or sizes.values())
