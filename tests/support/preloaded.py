@@ -39,7 +39,7 @@ stream = connection.makefile("rw")
 stream.write(json.dumps(dict(argv=sys.argv, cwd=os.getcwd(), environment=dict(os.environ))) + "\\n")
 stream.flush()
 stream.readline()
-sys.exit(int(stream.readline()) & 255)
+sys.exit(int(stream.readline() or 137) & 255)
 """
 """A program that has a server run the command of its own name, with its own input and output."""
 
