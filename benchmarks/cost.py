@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig
+from fairseq_smt.core.depth import AT_ONCE, Depth, in_chunks, through_time
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.core.rollout import Chunks
 
@@ -71,11 +72,11 @@ class Cost:
     kernels: float
 
 
-def cost(depth: int, trained: Work, without_gradient: Work | None = None) -> Cost:
+def cost(depth: Depth, trained: Work, without_gradient: Work | None = None) -> Cost:
     """The cost of passes with gradient and of passes without."""
     free = without_gradient or Work()
     flops = 3 * trained.linear + 3.5 * trained.attention + free.linear + free.attention
-    return Cost(flops, depth, trained.held, (1 + BACKWARD_KERNELS) * trained.kernels + free.kernels)
+    return Cost(flops, depth.forward, trained.held, (1 + BACKWARD_KERNELS) * trained.kernels + free.kernels)
 
 
 # --- parts ---
@@ -241,7 +242,7 @@ def smt(sizes: Sizes, batch: int, length: int, objective: SupervisedMemoryTraini
     work += readout(sizes, batch * o.readout_positions) + future(sizes, batch * o.future_positions)
     work += cell_inputs(sizes, batch * n) + run(sizes, batch * n, 1) + Work(held=batch * n * memory, kernels=20)
     free = draws(5) + variance(sizes, batch * (n if window else length))
-    return cost(1, work + uniformity(drawn, sizes.rnn.memory_width), free)
+    return cost(AT_ONCE, work + uniformity(drawn, sizes.rnn.memory_width), free)
 
 
 def losses(sizes: Sizes, tokens: float, drift: bool) -> Work:
@@ -263,10 +264,11 @@ def dmt(
     tokens, rows, steps = batch * length, batch * chunks.number, chunks.size
     made = draws(1) + variance(sizes, tokens) + (Work() if cached else labels(sizes, batch, length, length))
     trained = cell_inputs(sizes, rows * steps) + losses(sizes, tokens, drift=True)
+    depth = in_chunks(steps, {min(cut, steps)})
     if cut >= steps:
-        return cost(steps, trained + run(sizes, rows, steps), made)
+        return cost(depth, trained + run(sizes, rows, steps), made)
     segments = -(-steps // cut)
-    return cost(steps + cut, trained + run(sizes, rows * segments, cut), made + run(sizes, rows, steps))
+    return cost(depth, trained + run(sizes, rows * segments, cut), made + run(sizes, rows, steps))
 
 
 def chunked_bptt(sizes: Sizes, batch: int, length: int, *, chunk: int = 16, passes: int = 1, offset: int = 1) -> Cost:
@@ -276,13 +278,16 @@ def chunked_bptt(sizes: Sizes, batch: int, length: int, *, chunk: int = 16, pass
     trained = cell_inputs(sizes, rows * steps) + run(sizes, rows, steps) + losses(sizes, tokens, drift=False)
     trained += Work(kernels=10)  # cutting blocks into chunks and joining them
     first = run(sizes, rows - batch, steps).repeated(passes)  # no chunk starts where the last one ends
-    return cost((passes + 1) * steps, trained, draws(1) + first)
+    return cost(in_chunks(steps, {steps}, passes), trained, draws(1) + first)
 
 
 def bptt(sizes: Sizes, batch: int, length: int) -> Cost:
     """BPTT: T calls of the cell, all held."""
     tokens = batch * length
-    return cost(length, cell_inputs(sizes, tokens) + run(sizes, batch, length) + losses(sizes, tokens, drift=False))
+    return cost(
+        through_time(length),
+        cell_inputs(sizes, tokens) + run(sizes, batch, length) + losses(sizes, tokens, drift=False),
+    )
 
 
 METHODS: dict[str, Callable[[Sizes, int, int], Cost]] = {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What labels cost: the memory heads, and one update of SMT for every head and cell. Writes Markdown.
 
-    python benchmarks/labels.py --output docs/labels.md
+    python benchmarks/labels.py --output docs/results/2026-11-24-labels.md
 
 One process times everything, round after round over all cases, so that a slow spell of the machine meets them all;
 figures are medians over the rounds. Time is CPU time on a CPU and synchronised wall time on a GPU. Peak memory is what

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""SMT, DMT and their baselines on images, pixel by pixel, at equal CPU-seconds. Writes Markdown, and a picture.
+"""SMT, DMT and their baselines on images, pixel by pixel, at equal seconds of training. Writes Markdown, and pictures.
 
     fairseq-smt-prepare-pixels --destdir data-bin/digits
-    python benchmarks/pixels.py data-bin/digits --budget 60 --output runs/digits.md --figure runs/digits.png
+    python benchmarks/pixels.py data-bin/digits --budget 60 --output runs/digits.md --completed runs/digits.png
 
-DATA is a folder of fairseq-smt-prepare-pixels. Every method tries three learning rates on the validation images with
-one seed and runs with the best one for every seed. Figures are bits per pixel of the test images, by image row, each
-image from the initial memory. The picture (fairseq-smt-complete-pixels) shows what the RNNs of the first seed make of
-the lower halves. Runs are kept in --runs; an interrupted study goes on.
+DATA is a folder of fairseq-smt-prepare-pixels. Every method tries learning rates on the validation images with one
+seed, more of them while the best is at the edge, and runs with the best one for every seed. Figures are bits per pixel
+of the test images, by image row, each image from the initial memory. --completed shows what the RNNs of the first seed
+make of the lower halves (fairseq-smt-complete-pixels). With --target class the class after the last pixel is all that
+is asked for, and figures are accuracies. Runs are kept in --runs; an interrupted study goes on.
 """
 
 import argparse
@@ -15,49 +16,64 @@ import math
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fairseq_smt.core.losses import negative_log_likelihood
 from fairseq_smt.data.pixels import PixelFormat
-from report import add_output_flag, add_run_flags, emit, median_of
+from methods import FAIRSEQ, METHODS, Build, Setting, Stage, smt_dmt, stages_of
+from report import median_of, table
 from runs import Runs, kept
-from scoring import logits_of
-from study import Stage, Study, lstm
+from scoring import accuracy_of, logits_of
+from study import Study, add_study_flags, conduct
 
 COMMON = """--task smt_lm --sample-break-mode eos --batch-size-valid 64 --optimizer adam --adam-betas (0.9,0.95)
-    --weight-decay 0.01 --clip-norm 1
+    --weight-decay 0.01 --clip-norm 1 --num-workers 0
     --lr-scheduler tri_stage --phase-ratio (0.0125,0.5875,0.4) --final-lr-scale 0.05"""
-OURS = "--arch smt_lm_small --trunk-width 64"
-LSTM = lstm(256, "--batch-size 16", (0.002, 0.005, 0.01), "loss")
+VALIDATED = 256
+"""Images of each validation along a run."""
 
 
-def methods(form: PixelFormat) -> dict[str, tuple[Stage, ...]]:
-    """The stages of every method; chunks are of two image rows, so that each holds a whole one."""
+def with_head(s: Setting, cell: str, head: str) -> tuple[Stage, ...]:
+    """SMT → DMT with another memory head."""
+    other = replace(s, teacher=f"{s.teacher} --memory-head {head}")
+    return smt_dmt(other, cell, smt=f"smt-{head}", dmt=f"dmt-{head}")
+
+
+IN_ORDER = ("carried BPTT", "carried chunked BPTT")
+ALL: dict[str, Build] = {name: build for name, build in METHODS.items() if name not in IN_ORDER}  # images have no order
+ALL |= {f"SMT → DMT, {head}": partial(with_head, head=head) for head in ("scan", "projection")}
+ALL.pop("SMT → DMT")
+
+
+def setting_of(form: PixelFormat, rows: int) -> Setting:
+    """Chunks are of two image rows, so that each holds a whole one."""
     chunk = 2 * form.width
-    through = f"--chunk {chunk} --drift-backprop {chunk} --ce-backprop {chunk}"
-    found: dict[str, tuple[Stage, ...]] = {}
-    for head in ("scan", "projection"):
-        ours = f"{OURS} --memory-head {head}"
-        smt = Stage(f"smt-{head}", f"{ours} --criterion smt --batch-size 8", (0.002, 0.005, 0.01), "ceiling_nll", 0.3)
-        dmt = Stage(
-            "dmt", f"{ours} --criterion dmt --train rnn --batch-size 16 {through}", (0.001, 0.003, 0.01), "rnn_nll", 0.7
-        )
-        found[f"SMT → DMT, {head}"] = (smt, dmt)
-    alone = f"{OURS} --memory-head none --batch-size 16"
-    bptt = Stage("bptt", f"{alone} --criterion cross_entropy", (0.0005, 0.001, 0.002), "loss")
-    chunked = Stage(
-        "chunked-bptt", f"{alone} --criterion chunked_bptt --chunk {chunk}", (0.001, 0.002, 0.005), "rnn_nll"
+    through = f"--drift-backprop {chunk} --ce-backprop {chunk}"
+    setting = Setting(
+        form.length,
+        ours="--arch smt_lm_small",
+        rows=f"--batch-size {rows}",
+        smt=f"--batch-size {max(min(rows, 2), rows // 2)}",
+        dmt=f"--batch-size {rows} --chunk {chunk} {through}",
+        chunk=f"--chunk {chunk}",
+        valid_batches=VALIDATED // 64,
     )
-    return found | {"BPTT": (bptt,), "chunked BPTT": (chunked,), "LSTM": (LSTM,)}
+    if not form.classes:
+        return setting
+    teacher = "--trunk-layers 2 --future far --futures 1 --future-width 32"
+    smt = f"{setting.smt} --future-positions 32 --future-weight 2 --readout-positions 1"
+    smt += " --dynamics-weight 0.5 --pursuit-weight 0.3"
+    dmt = f"--batch-size {rows} --rollout sequential --drift-weight 1 {through}"
+    return replace(setting, teacher=teacher, smt=smt, dmt=dmt, quality="accuracy", share=0.5)
 
 
-def bits_by_row(checkpoint: Path, data: Path, form: PixelFormat, teacher: bool = False) -> list[float]:
+def bits_by_row(checkpoint: Path, form: PixelFormat, overrides: dict[str, Any]) -> list[float]:
     """Bits per pixel of each image row of the test split, by any language model of fairseq's."""
-    overrides = {"data": str(data)} | ({"score_with": "teacher"} if teacher else {})
     losses = [
         negative_log_likelihood(logits, batch.targets, batch.asked)
         for batch, logits in logits_of(checkpoint, "test", overrides)
@@ -66,52 +82,59 @@ def bits_by_row(checkpoint: Path, data: Path, form: PixelFormat, teacher: bool =
     return bits.view(form.height, form.width).mean(1).tolist()
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder written by fairseq-smt-prepare-pixels")
-    parser.add_argument("--budget", type=float, default=60, help="CPU-seconds of a run, all stages together")
-    parser.add_argument("--figure", type=Path, help="PNG of completed images")
-    add_run_flags(parser, "runs/pixels")
-    add_output_flag(parser)
-    args = parser.parse_args()
+    parser.add_argument("--budget", type=float, default=60, help="seconds of a run, all stages together")
+    parser.add_argument("--batch-size", type=int, default=16, help="B; SMT takes half")
+    parser.add_argument("--target", choices=("pixels", "class"), default="pixels")
+    parser.add_argument("--completed", type=Path, help="PNG of completed images")
+    add_study_flags(parser, list(ALL), "runs/pixels", starts=[0])
+    args = parser.parse_args(argv)
     form = PixelFormat.load(args.data)
-    found = methods(form)
-    study = Study(Runs(args.runs, [str(args.data)], f"{COMMON} --tokens-per-sample {form.pixels}", args.gpu))
-    with ThreadPoolExecutor(args.jobs) as pool:
-        rates = dict(zip(found, pool.map(lambda m: study.rates(m, found[m], args.budget), found), strict=True))
-        jobs = list(product(found, args.seeds))
-        runs = pool.map(lambda job: study.final(found[job[0]], rates[job[0]], args.budget, job[1]), jobs)
-        names = dict(zip(jobs, runs, strict=True))
+    asks_class = args.target == "class"
+    if asks_class != bool(form.classes):
+        remedy = "with --classes" if asks_class else "without --classes"
+        parser.error(f"--target {args.target}: make {args.data} by fairseq-smt-prepare-pixels {remedy}")
+    if asks_class and (args.completed or args.curriculum_start != [0]):
+        parser.error("--target class has neither --completed nor --curriculum-start")
+    setting = setting_of(form, args.batch_size)
+    common = f"{COMMON} --tokens-per-sample {form.length} {setting.valid}" + " --ask last" * asks_class
+    studies = {"": Study(Runs(args.runs, [str(args.data)], common, args.gpu), form.length, args.validations)}
+    found = conduct(args, studies, lambda case, entry: stages_of(ALL[entry.method], setting, entry), [args.budget])
 
-    def rows(method: str, seed: int, stage: int, teacher: bool = False) -> list[float]:
-        path = study.runs.checkpoint(names[method, seed][stage])
-        score = path.with_name("ceiling-rows.json" if teacher else "rows.json")
-        return kept(score, lambda: bits_by_row(path, args.data, form, teacher))
+    def scores(path: Path, teacher: bool) -> list[float]:
+        """Bits per pixel of each image row, or the one accuracy."""
+        overrides = {"data": str(args.data)} | ({"score_with": "teacher"} if teacher else {})
+        score = path.with_name(f"test-{'teacher' if teacher else 'rnn'}.json")
+        if asks_class:
+            return kept(score, lambda: [accuracy_of(path, "test", overrides)])
+        return kept(score, lambda: bits_by_row(path, form, overrides))
 
-    shown = {}
-    for method, stages in found.items():
-        if len(stages) > 1:
-            shown[f"{method}: ceiling"] = [rows(method, seed, 0, teacher=True) for seed in args.seeds]
-            shown[f"{method}: RNN after SMT alone"] = [rows(method, seed, 0) for seed in args.seeds]
-        shown[method] = [rows(method, seed, -1) for seed in args.seeds]
-    lines = [
-        f"`python {' '.join(sys.argv)}`: bits per pixel of {form.height} × {form.width} pixels of {form.levels} grey "
-        f"levels after {args.budget:g} CPU-seconds, median (all) of seeds {', '.join(map(str, args.seeds))}; by image "
-        "row, the median.",
+    lines = []
+    for entry in found.entries:
+        shown = [(str(entry), found.used("", entry), -1, False)]
+        if entry.method.startswith("SMT"):
+            shown = [(f"{entry}: ceiling", "", 0, True), (f"{entry}: RNN after SMT alone", "", 0, False), *shown]
+        for name, rates, stage, teacher in shown:
+            by_seed = found.each("", entry, args.budget, lambda path, teacher=teacher: scores(path, teacher), stage)
+            by_row = [] if asks_class else [f"{statistics.median(row):.2f}" for row in zip(*by_seed, strict=True)]
+            lines.append([name, rates, median_of([statistics.mean(b) for b in by_seed], 3), *by_row])
+    what = f"accuracy of {form.classes} classes" if asks_class else "bits per pixel"
+    rows = [] if asks_class else [str(row + 1) for row in range(form.height)]
+    head = [
+        f"`python {' '.join(sys.argv)}`: {what} after {form.height} × {form.width} pixels of {form.levels} grey levels "
+        f"and {args.budget:g} seconds of training, median (all) of seeds {', '.join(map(str, args.seeds))}"
+        + ("." if asks_class else "; by image row, the median."),
         "",
-        f"| model | learning rates | all | {' | '.join(f'{row + 1}' for row in range(form.height))} |",
-        "|---" * (form.height + 3) + "|",
+        *table(["model", "learning rates", what if asks_class else "all", *rows], lines),
     ]
-    for name, by_seed in shown.items():
-        used = ", ".join(f"{rate:g}" for rate in rates.get(name, []))
-        by_row = " | ".join(f"{statistics.median(row):.2f}" for row in zip(*by_seed, strict=True))
-        lines.append(f"| {name} | {used} | {median_of([statistics.mean(b) for b in by_seed], 3)} | {by_row} |")
-    emit("\n".join(lines) + "\n", args.output)
-    if args.figure:
-        drawn = [method for method in found if method != "LSTM"]
-        paths = [str(study.runs.checkpoint(names[method, args.seeds[0]][-1])) for method in drawn]
+    found.report(head, setting.measure, "accuracy" if asks_class else "bits per pixel", args.budget, args.level)
+    if args.completed:
+        drawn = [entry for entry in found.entries if entry.method not in FAIRSEQ]
+        paths = [str(found.each("", entry, args.budget, lambda path: path)[0]) for entry in drawn]
         command = [sys.executable, "-m", "fairseq_smt.cli.complete_pixels", str(args.data), "--path", *paths]
-        subprocess.run([*command, "--names", *drawn, "--output", str(args.figure)], check=True)
+        subprocess.run([*command, "--names", *map(str, drawn), "--output", str(args.completed)], check=True)
 
 
 if __name__ == "__main__":

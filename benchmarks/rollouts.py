@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the rollouts of DMT cost, and how near the labels the same number of updates brings the RNN. Writes Markdown.
 
-    python benchmarks/rollouts.py --lengths 64 256 1024 --output docs/rollouts.md
+    python benchmarks/rollouts.py --lengths 64 256 1024 --output docs/results/2026-11-24-rollouts.md
 
 For each block length a small model is trained with SMT on the bytes of Python's own help topics. Every rollout starts
 from a copy of it, on the same batches. One process times one update of each, round after round over all of them, so
@@ -206,7 +206,8 @@ def table(bench: Bench) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", type=int, nargs="+", default=[256], metavar="T", help="block lengths")
-    parser.add_argument("--cell", choices=[name for name, cell in CELLS.items() if follows_labels(cell)], default="mlp")
+    followers = [name for name, cell in CELLS.items() if follows_labels(cell)]
+    parser.add_argument("--cell", choices=followers, default=RnnConfig.cell)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--smt-updates", type=int, default=400, help="updates of SMT before")
     parser.add_argument("--updates", type=int, default=100, help="updates of every rollout")

@@ -55,6 +55,15 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
+def _validations(log: Path) -> list[dict[str, float]]:
+    """What a run logged at every validation."""
+    found = re.findall(r"\| valid \| (\{.*\})", log.read_text())
+    return [
+        {name.removeprefix("valid_"): float(value) for name, value in json.loads(record).items() if value is not None}
+        for record in found
+    ]
+
+
 @dataclass
 class Runs:
     """Runs in one folder. Everything is keyed by the name given; a finished run is read, not repeated."""
@@ -88,51 +97,76 @@ class Runs:
     def _cpu(self) -> str:
         return "" if self.gpu else " --cpu"
 
-    def _command(self, flags: str, updates: int) -> list[str]:
+    def _command(self, flags: str, updates: int, folder: Path) -> list[str]:
         length = f"--max-update {updates} --max-epoch 100000 --log-format json --log-interval 100{self._cpu}"
-        user_dir = ["--user-dir", str(ROOT / "fairseq_smt")]
+        user_dir = ["--user-dir", str(ROOT / "fairseq_smt"), "--save-dir", str(folder)]
         return [program("fairseq-train"), *self.data, *user_dir, *f"{self.common} {length} {flags}".split()]
 
-    def seconds_per_update(self, name: str, flags: str, short: int = 100, long: int = 300) -> float:
-        """Seconds of one update: the difference of a longer and a shorter run, which cancels the start-up."""
+    def seconds_per_update(self, name: str, flags: str, first: int = 20, last: int = 60, limit: float = 60) -> float:
+        """Seconds of an update, as fairseq-train logs them, of those after the `first` ones up to `last`.
+
+        A run that has taken longer than `limit` seconds ends, and where it had no others the first ones count.
+        """
 
         def make(folder: Path) -> dict:
-            took = [
-                seconds_of(
-                    [*self._command(flags, n), "--no-save", "--disable-validation", "--save-dir", str(folder)],
-                    folder / f"{n}.log",
-                    self.gpu,
-                )
-                for n in (short, long)
-            ]
-            return {"seconds_per_update": (took[1] - took[0]) / (long - short)}
+            often = f"--validate-interval-updates {first} --batch-size-valid 1 --max-valid-steps 0 --no-save"
+            command = [*self._command(flags, last, folder), *f"{often} --stop-time-hours {limit / 3600}".split()]
+            seconds_of(command, folder / "train.log", self.gpu)
+            records = _validations(folder / "train.log")
+            seconds, updates = (records[-1][key] for key in ("cost_seconds", "num_updates"))
+            if len(records) > 1:
+                seconds, updates = seconds - records[0]["cost_seconds"], updates - records[0]["num_updates"]
+            return {"seconds_per_update": seconds / updates}
 
         return self._kept(f"cost-{name}", make)["seconds_per_update"]
 
-    def train(self, name: str, flags: str, updates: int) -> dict[str, float]:
-        """Train for `updates`, validate at the end, and keep the last checkpoint; the last validation's figures."""
+    def train(self, name: str, flags: str, updates: Callable[[], int] | int, validations: int = 1) -> dict[str, Any]:
+        """Train, validate along the way and at the end, and keep the last checkpoint.
+
+        Args:
+            updates: how many; called if the run is not there.
+            validations: at most so many, at equal distances.
+
+        Returns:
+            The last validation's figures, and those of all as `curve`: none for a run that did not stay finite.
+
+        Raises:
+            SystemExit: when it fails, or is there with other flags.
+        """
 
         def make(folder: Path) -> dict:
-            command = self._command(flags, updates)
-            command += ["--save-dir", str(folder), "--no-epoch-checkpoints", "--validate-interval", "100000"]
-            took = seconds_of(command, folder / "train.log", self.gpu)
-            text = (folder / "train.log").read_text()
-            valid = re.findall(r"\| valid \| (\{.*\})", text)
-            figures = {k.removeprefix("valid_"): float(v) for k, v in json.loads(valid[-1]).items() if k != "epoch"}
-            return figures | {"updates": updates, "seconds": took}
+            number = updates() if callable(updates) else updates
+            often = f"--validate-interval 100000 --validate-interval-updates {-(-number // validations)}"
+            command = [*self._command(flags, number, folder), *f"{often} --save-interval 100000".split()]
+            try:
+                took = seconds_of([*command, "--no-epoch-checkpoints"], folder / "train.log", self.gpu)
+            except SystemExit:
+                if "not finite" not in (folder / "train.log").read_text():
+                    raise
+                return {"curve": [], "updates": number, "flags": made}
+            curve = _validations(folder / "train.log")
+            return curve[-1] | {"curve": curve, "updates": number, "seconds": took, "flags": made}
 
-        return self._kept(name, make)
+        made = f"{self.common} {flags}".split()
+        found = self._kept(name, make)
+        if found.get("flags", made) != made:
+            raise SystemExit(f"{self.folder / name} was made with other flags: remove it, or give another --runs.")
+        return found
 
     def checkpoint(self, name: str) -> Path:
         """The last checkpoint of a run."""
         return self.folder / name / "checkpoint_last.pt"
 
     def test_bits(self, name: str, blocks: str, what: str, overrides: str) -> float:
-        """Bits per token of a run's last checkpoint on the test split, by fairseq-eval-lm; `what` names the score."""
+        """Bits per token of a run's last checkpoint on the test split, by fairseq-eval-lm; `what` names the score.
+
+        Args:
+            blocks: flags of the task, and batch size.
+        """
 
         def make(folder: Path) -> dict:
             command = [program("fairseq-eval-lm"), *self.data, "--user-dir", str(ROOT / "fairseq_smt"), *blocks.split()]
-            command += ["--path", str(self.checkpoint(name)), "--gen-subset", "test", "--batch-size", "64"]
+            command += ["--path", str(self.checkpoint(name)), "--gen-subset", "test"]
             command += self._cpu.split()
             seconds_of([*command, "--model-overrides", overrides], folder / "score.log", self.gpu)
             text = (folder / "score.log").read_text()

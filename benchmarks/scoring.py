@@ -14,6 +14,15 @@ from fairseq_smt.core.interface import Batch
 fairseq_smt.register()
 
 
+def accuracy_of(checkpoint: Path, split: str, overrides: dict[str, Any]) -> float:
+    """The share of all that a split asks for that a model finds likeliest."""
+    correct = asked = 0
+    for batch, logits in logits_of(checkpoint, split, overrides):
+        correct += int(((logits.argmax(-1) == batch.targets) & batch.asked).sum())
+        asked += int(batch.asked.sum())
+    return correct / asked
+
+
 @torch.no_grad()
 def logits_of(checkpoint: Path, split: str, overrides: dict[str, Any]) -> Iterator[tuple[Batch, Tensor]]:
     """The batches of a split and a model's logits (B, T, V); `overrides` changes its configuration."""

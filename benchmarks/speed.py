@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast everything is: training by every method, its floor, memory, generation and scoring. Writes Markdown.
 
-    python benchmarks/speed.py --output docs/results/speed.md
+    python benchmarks/speed.py --output docs/results/2026-11-25-speed.md
     python benchmarks/speed.py --quick --parts updates floor
 
 One process measures, round after round over all cases of a table, so that a slow spell of the machine meets them all;
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+import authors
 import speed_cost
 import speed_floor
 import speed_inference
@@ -27,6 +28,7 @@ import speed_memory
 import speed_training
 import speed_updates
 from cost import Sizes
+from fairseq_smt.core.allocation import keep_freed_memory
 from fairseq_smt.core.errors import ConfigurationError
 from report import add_output_flag, emit
 
@@ -36,6 +38,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Sizes], tuple[list[str], list[str
     "inference": speed_inference.part,
     "memory": speed_memory.part,
     "training": speed_training.part,
+    "authors": authors.part,
     "cost": speed_cost.part,
 }
 """Name → rows of the summary, and lines of its section."""
@@ -66,7 +69,7 @@ def page(args: argparse.Namespace) -> str:
     for name in args.parts:
         rows, lines = PARTS[name](args, Sizes())
         summary += rows
-        sections += ["", *lines]
+        sections += ["", *lines] if lines else []
     head = [
         "# Speed",
         "",
@@ -76,7 +79,7 @@ def page(args: argparse.Namespace) -> str:
         f"{'CPU time' if args.device == 'cpu' else 'time'}. Sizes: `smt_lm_small`, V = 88.",
         "",
         *(f"- {row}" for row in summary),
-        "- What the label cache saves beside this: [label-cache.md](../label-cache.md#measured)",
+        "- What the label cache saves beside this: [label cache](2026-11-24-label-cache.md)",
     ]
     return "\n".join([*head, *sections]) + "\n"
 
@@ -89,7 +92,9 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", type=int, default=2048, help="B·T, of updates and of scoring")
     parser.add_argument("--inference-lengths", type=int, nargs="+", metavar="T", help="64 256 1024 4096; quick: 64 512")
     parser.add_argument("--memory-lengths", type=int, nargs="+", metavar="T", help="64 to 4096; quick: 64 to 512")
-    parser.add_argument("--prompts", type=int, default=8, help="rows of generation")
+    parser.add_argument("--prompts", type=int, default=16, help="rows of generation in a batch")
+    parser.add_argument("--longest", type=int, help="tokens of the longest generation: 100,000; quick: 2,000")
+    parser.add_argument("--authors", type=Path, help="a checkout of the paper's code: compare as authors.py does")
     parser.add_argument("--rounds", type=int, help="5; quick: 2")
     parser.add_argument("--seconds", type=float, help="least time of one measurement: 0.5; quick: one call")
     parser.add_argument("--threads", type=int, default=1)
@@ -101,17 +106,24 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     parser = flags()
     args = parser.parse_args()
-    usual = dict(inference_lengths=[64, 256, 1024, 4096], memory_lengths=[64, 256, 1024, 4096], rounds=5, seconds=0.5)
-    quick = dict(inference_lengths=[64, 512], memory_lengths=[64, 128, 256, 512], rounds=2, seconds=0.0)
+    usual = dict(
+        inference_lengths=[64, 256, 1024, 4096],
+        memory_lengths=[64, 256, 1024, 4096],
+        rounds=5,
+        seconds=0.5,
+        longest=100_000,
+    )
+    quick = dict(inference_lengths=[64, 512], memory_lengths=[64, 128, 256, 512], rounds=2, seconds=0.0, longest=2_000)
     for name, value in (quick if args.quick else usual).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU: there is none")
-    lengths = [*args.lengths, *args.inference_lengths, *args.memory_lengths]
+    lengths = [*args.lengths, *args.inference_lengths, *args.memory_lengths, args.longest]
     if min(*lengths, args.tokens, args.prompts, args.rounds, args.threads) < 1:
         parser.error("lengths, --tokens, --prompts, --rounds and --threads must be positive")
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the commands do
     try:
         text = page(args)
     except ConfigurationError as error:

@@ -4,6 +4,7 @@ import argparse
 import logging
 from argparse import Namespace
 from collections.abc import Callable
+from typing import NamedTuple
 
 import fairseq  # noqa: F401
 import torch
@@ -19,7 +20,7 @@ import fairseq_smt
 from cost import Sizes
 from fairseq_smt.core.configs import RnnConfig
 from report import table
-from timing import medians, rounds
+from timing import medians, rounds, seconds
 
 fairseq_smt.register()
 from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig  # noqa: E402
@@ -81,14 +82,14 @@ class Bench:
     def tokens(self, rows: int, length: int) -> torch.Tensor:
         return torch.randint(self.dictionary.nspecial, len(self.dictionary), (rows, length), generator=self.random)
 
-    def generation(self, rows: int, length: int) -> dict[str, Callable[[], object]]:
-        """Greedy continuations by `length` tokens; no model may end before."""
+    def generation(self, rows: int, length: int, beam: int = 1) -> dict[str, Callable[[], object]]:
+        """Continuations by `length` tokens of the highest probability that is found; no model may end before."""
         prompts = self.tokens(rows, PROMPT)
         runs: dict[str, Callable[[], object]] = {}
         for name, task in self.tasks.items():
             total = PROMPT + length
             model = self.models[name]
-            generator = task.build_generator([model], GenerationConfig(beam=1, max_len_b=total, min_len=total))
+            generator = task.build_generator([model], GenerationConfig(beam=beam, max_len_b=total, min_len=total))
             dataset = task.build_dataset_for_inference(list(prompts), [PROMPT] * rows)
             sample = fairseq.utils.move_to_cuda(dataset.collater([dataset[i] for i in range(rows)]), self.device)
             runs[name] = lambda t=task, g=generator, m=model, s=sample: t.inference_step(g, [m], s)
@@ -115,46 +116,60 @@ class Bench:
         return {**runs, CORE: core}
 
 
+class Column(NamedTuple):
+    """What all models are timed at."""
+
+    what: str
+    rows: int
+    length: int
+    beam: int = 1
+
+    def __str__(self) -> str:
+        rows = f", {self.rows} rows" if self.what == "generation" and self.rows > 1 else ""
+        return f"{self.length:,} token{'s' * (self.length > 1)}{rows}{f', {self.beam} beams' * (self.beam > 1)}"
+
+    def runs(self, bench: Bench) -> dict[str, Callable[[], object]]:
+        """Name → one call; the core has no search by several beams."""
+        if self.what == "scoring":
+            return bench.scoring(self.rows, self.length)
+        runs = bench.generation(self.rows, self.length, self.beam)
+        return {name: run for name, run in runs.items() if self.beam == 1 or name != CORE}
+
+
 def part(args: argparse.Namespace, sizes: Sizes) -> tuple[list[str], list[str]]:
     """The summary's rows, and the section."""
     logging.getLogger("fairseq_cli.eval_lm").setLevel(logging.WARNING)
-    device = torch.device(args.device)
-    bench, summary, lines = Bench(sizes, device), [], []
-    order = [CORE, *NAMES]
-    for what, rows_of in (("generation", lambda _: args.prompts), ("scoring", lambda t: max(1, args.tokens // t))):
-        found = {}
-        for length in args.inference_lengths:
-            runs = getattr(bench, what)(rows_of(length), length)
-            taken = medians(rounds(runs, device, args.rounds, 0, f"{what}, {length} tokens"))
-            found |= {(name, length): seconds / (rows_of(length) * length) for name, seconds in taken.items()}
-
-        def over(a: str, b: str, found: dict = found) -> str:
-            ratios = [f"{found[a, length] / found[b, length]:.2f} at {length}" for length in args.inference_lengths]
-            return ", ".join(ratios)
-
-        pairs = [("smt_lm", other) for other in (CORE, "lstm_lm", "transformer_lm")]
-        summary += [f"{what}, time of {a} over {b}: {over(a, b)}" for a, b in pairs]
-        how = {
-            "generation": f"Greedy, {args.prompts} prompts of {PROMPT} tokens side by side, by the task's generator.",
-            "scoring": f"{args.tokens:,} tokens (or one block) at once, by fairseq-eval-lm's own loop.",
-        }[what]
-        lines += [
-            f"### {what.capitalize()}: tokens per second",
-            "",
-            f"{how} In brackets milliseconds per token of one row.",
-            "",
-            *table(
-                ["model", *(f"{length} tokens" for length in args.inference_lengths)],
-                [[name, *(figure(found[name, t], rows_of(t)) for t in args.inference_lengths)] for name in order],
-            ),
-            "",
-        ]
-    about = (
-        f"Fresh weights, {sizes.memory} wide, V = {sizes.vocabulary}; `lstm_lm` has one layer, `transformer_lm` two."
-    )
-    return summary, ["## Generation and scoring", "", about, "", *lines[:-1]]
-
-
-def figure(seconds: float, rows: int) -> str:
-    """A cell of the table."""
-    return f"{1 / seconds:,.0f} ({1000 * seconds * rows:.3f})"
+    device, shortest = torch.device(args.device), min(args.inference_lengths)
+    bench = Bench(sizes, device)
+    columns = [Column("generation", 1, length) for length in (1, *args.inference_lengths)]
+    columns += [Column("generation", args.prompts, shortest), Column("generation", 1, shortest, beam=4)]
+    columns += [Column("scoring", max(1, args.tokens // length), length) for length in args.inference_lengths]
+    found = {}
+    for column in columns:
+        taken = medians(rounds(column.runs(bench), device, args.rounds, 0, f"{column.what}, {column}"))
+        found |= {(name, column): 1000 * time / column.length for name, time in taken.items()}
+    longest = bench.generation(1, args.longest)["smt_lm"]
+    flat = 1000 * seconds(longest, device, 0) / args.longest
+    own = found["smt_lm", Column("generation", 1, shortest)]
+    summary = [
+        f"generation, smt_lm, 1 row: {own:.2f} ms a token over {shortest} tokens, {flat:.2f} over {args.longest:,}"
+    ]
+    lines = [
+        "## Generation and scoring",
+        "",
+        f"Fresh weights, {sizes.memory} wide, V = {sizes.vocabulary}; `lstm_lm` has one layer, `transformer_lm` two.",
+    ]
+    for what, how in (
+        ("generation", f"Greedy, after prompts of {PROMPT} tokens, by the task's generator. Milliseconds per step."),
+        ("scoring", f"{args.tokens:,} tokens (or one block) at once, by fairseq-eval-lm's own loop. Milliseconds per "
+         "position of a block."),
+    ):  # fmt: skip
+        mine = [column for column in columns if column.what == what]
+        for other in (CORE, "lstm_lm", "transformer_lm"):
+            pairs = [(found["smt_lm", c] / found[other, c], c) for c in mine if (other, c) in found]
+            ratios = ", ".join(f"{ratio:.2f} at {column}" for ratio, column in pairs)
+            summary.append(f"{what}, time of smt_lm over {other}: {ratios}")
+        cells = [[f"{found[name, c]:.3f}" if (name, c) in found else "" for c in mine] for name in (CORE, *NAMES)]
+        rows = [[name, *row] for name, row in zip((CORE, *NAMES), cells, strict=True)]
+        lines += ["", f"### {what.capitalize()}", "", how, "", *table(["model", *map(str, mine)], rows)]
+    return summary, lines

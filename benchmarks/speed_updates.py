@@ -85,8 +85,10 @@ def ratios(found: dict[tuple[Case, int], float], sizes: Sizes, lengths: list[int
         return ", ".join(f"{over(a, b, length):.2f} at T = {length}" for length in lengths)
 
     middle = min(lengths, key=lambda length: abs(length - 128))
-    by_cell = [f"{cell} {over(Case('SMT', cell, head), Case('BPTT', cell), middle):.2f}" for cell in followers()]
-    rows = [f"SMT over BPTT of the same cell, T = {middle}: {', '.join(by_cell)}"]
+    rows = [
+        f"SMT over BPTT of the same cell ({cell}): {at_every(Case('SMT', cell, head), Case('BPTT', cell))}"
+        for cell in followers()
+    ]
     rows += [f"SMT ({sizes.rnn.cell}) over {LSTM}: {at_every(Case('SMT', sizes.rnn.cell, head), Case(LSTM))}"]
     if "gru" in CELLS:
         rows += [

@@ -23,9 +23,9 @@ def with_sizes(sizes: Sizes, cell: str | None = None, **teacher) -> Sizes:
     return replace(sizes, rnn=rnn, teacher=replace(sizes.teacher, **teacher))
 
 
-def modules_of(sizes: Sizes, device: torch.device = CPU) -> Modules:
+def modules_of(sizes: Sizes, device: torch.device = CPU, seed: int = 0) -> Modules:
     """RNN, teacher and future predictor with fresh weights."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     parts = (
         RecurrentLanguageModel(sizes.vocabulary, sizes.rnn),
         build_teacher(sizes.vocabulary, sizes.rnn, sizes.teacher),
@@ -63,9 +63,11 @@ def trained_by(method: str, modules: Modules) -> list[nn.Parameter]:
     return [p for part in parts for p in part.parameters()]
 
 
-def update(method: str, modules: Modules, batch: Batch) -> Callable[[], None]:
-    """One update per call: draws, forward, backward, fused AdamW."""
-    objective, number = objective_of(method, batch.inputs.shape[1]), [0]
+def update(
+    method: str, modules: Modules, batch: Batch, objective: Callable[..., Terms] | None = None
+) -> Callable[[], None]:
+    """One update per call: draws, forward, backward, fused AdamW; the objective has its defaults unless given."""
+    objective, number = objective or objective_of(method, batch.inputs.shape[1]), [0]
     parameters = trained_by(method, modules)
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     if method != "SMT" and modules.teacher is not None:

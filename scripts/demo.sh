@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # The main job on Shakespeare: prepare, train with SMT and then with DMT, score, generate, and report.
-#   DEMO_UPDATES  updates of SMT, default 3000; DMT has half as many; another value trains anew
+#   DEMO_UPDATES  updates of SMT, default 1000; DMT has four times as many; another value trains anew
 #   DEMO_DIR      where everything goes, default runs/demo; what is there is reused
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh
 setup_environment
 
-updates="${DEMO_UPDATES:-3000}"
+updates="${DEMO_UPDATES:-1000}"
 dir="${DEMO_DIR:-runs/demo}"
 case "$updates" in '' | *[!0-9]* | 0) echo "demo: DEMO_UPDATES must be a positive number, not '$updates'" >&2; exit 1 ;; esac
-dmt_updates=$(((updates + 1) / 2))
+dmt_updates=$((4 * updates))
 data="$dir/data" run="$dir/smt-dmt-$updates"
 blocks=(--task smt_lm --tokens-per-sample 128 --sample-break-mode none --add-bos-token)
 mkdir -p "$run"
@@ -45,13 +45,13 @@ train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates an
 }
 
 smt() {
-    local forecast=(--updates "$updates" --whole 1.6) # DMT takes about half as long again, scores the rest
-    train smt "$updates" --criterion smt --batch-size 8 --lr 0.005
+    local forecast=(--updates "$updates" --whole 5.5) # DMT takes about four times as long, scores the rest
+    train smt "$updates" --criterion smt --batch-size 16 --lr 0.006
 }
 
 dmt() {
     train dmt "$dmt_updates" --criterion dmt --train rnn --finetune-from-model "$run/smt/checkpoint_best.pt" \
-        --batch-size 16 --lr 0.01
+        --batch-size 16 --lr 0.004
 }
 
 score() { # score NAME STAGE MODEL_OVERRIDES

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of docs/reliability.md at full length: twenty kills per stage instead of three, every stage under every
+# The tests of docs/reference/reliability.md at full length: twenty kills per stage instead of three, every stage under every
 # backend. About 15 minutes on 2 cores. Arguments go to pytest: bash scripts/stress.sh -k killed
 set -euo pipefail
 cd "$(dirname "$0")/.."

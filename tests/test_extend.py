@@ -1,7 +1,6 @@
-"""The examples of docs/extend.md run."""
+"""The examples of docs/how-to/extend.md train and ask."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +9,15 @@ from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.heads import CAUSAL_HEADS
 from fairseq_smt.core.objectives import SupervisedMemoryTraining
 from fairseq_smt.data.probes import PROBES
-from tests.support.commands import run
+from tests.support.commands import ROOT
 from tests.support.toy import gradient_size, make_batch, make_modules
 
-PAGE = (Path(__file__).parent.parent / "docs/extend.md").read_text()
+PAGE = (ROOT / "docs/how-to/extend.md").read_text()
 
 
-def example(heading: str, language: str = "python") -> str:
+def example(heading: str) -> str:
     """The code under a heading of the page."""
-    return re.search(rf"^```{language}\n(.*?)^```", PAGE[PAGE.index(f"## {heading}") :], re.DOTALL | re.MULTILINE)[1]
+    return re.search(r"^```python\n(.*?)^```", PAGE[PAGE.index(f"## {heading}") :], re.DOTALL | re.MULTILINE)[1]
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +42,3 @@ def test_a_probe_asks():
     exec(example("A probe"), {"__name__": __name__})
     batch = PROBES["majority"](9).batch([0, 1, 2])
     assert torch.equal(batch.targets[:, -1], (batch.inputs.sum(1) > 4).long()) and batch.asked.all()
-
-
-def test_an_objective_trains(tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "__init__.py").write_text(example("An objective"))
-    command = example("An objective", "bash").replace("\\\n", " ").split()
-    output = run(*command, cwd=tmp_path)
-    assert "movement" in output and (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()

@@ -5,6 +5,7 @@ from argparse import Namespace
 import pytest
 import torch
 
+import authors
 import speed
 import speed_cost
 import speed_floor
@@ -27,7 +28,7 @@ SIZES = Sizes(
 @pytest.fixture
 def args(tmp_path) -> Namespace:
     lengths = dict(lengths=[4, 8], inference_lengths=[3, 6], memory_lengths=[4, 8])
-    few = dict(tokens=16, prompts=2, rounds=1, seconds=0.0, threads=1, quick=True)
+    few = dict(tokens=16, prompts=2, longest=5, rounds=1, seconds=0.0, threads=1, quick=True)
     return Namespace(**lengths, **few, device="cpu", output=tmp_path / "speed.md", parts=["updates"])
 
 
@@ -38,7 +39,7 @@ def test_updates_of_every_method_cell_and_head(args):
         methods = 5 if cell in speed_updates.followers() else 2
         assert table.count(f"| {cell} |") == methods + (len(HEADS) - 1) * (cell == SIZES.rnn.cell)
     assert all(f"| {head} |" in table for head in HEADS) and "| nn.LSTM |" in table
-    assert summary[0].startswith("SMT over BPTT of the same cell, T = 8: mlp ")
+    assert summary[0].startswith("SMT over BPTT of the same cell (mlp): ") and "at T = 8" in summary[0]
 
 
 def test_the_floor_is_below_an_update(args):
@@ -68,7 +69,7 @@ def test_every_model_generates_as_many_tokens_and_scores_the_same_blocks():
 
 def test_inference_has_all_models(args):
     summary, lines = speed_inference.part(args, SIZES)
-    assert len(summary) == 6
+    assert len(summary) == 7 and "over 5 tokens" not in summary[0] and summary[0].endswith(" over 5")
     assert sum(line.startswith("| transformer_lm |") for line in lines) == 2
 
 
@@ -84,3 +85,9 @@ def test_a_page_has_date_commit_machine_and_summary_at_its_head(args, monkeypatc
     lines = speed.page(args).splitlines()
     assert lines[0] == "# Speed" and "commit" in lines[2] and "torch" in lines[2]
     assert lines.index("- a ratio: 1.00") < lines.index("## A part")
+
+
+def test_the_papers_code_is_compared_where_it_is(args, tmp_path):
+    assert authors.part(Namespace(authors=None), SIZES) == ([], [])
+    with pytest.raises(SystemExit, match="src/model.py is missing: name a checkout"):
+        authors.compare(tmp_path, torch.device("cpu"), 1, 0)

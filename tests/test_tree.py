@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.commands import ROOT
 
-PROSE = ["README.md", "CHANGELOG.md", "docs/*.md", "scripts/*", "tests/**/*.py", "benchmarks/*.py"]
+PROSE = ["README.md", "CHANGELOG.md", "docs/**/*.md", "scripts/*", "tests/**/*.py", "benchmarks/*.py"]
 
 
 def imported(path) -> set[str]:

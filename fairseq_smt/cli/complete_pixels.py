@@ -4,8 +4,8 @@
 
 DATA is a folder of fairseq-smt-prepare-pixels. The RNN reads the rows shown, from its initial memory, and samples the
 others pixel by pixel; its state is one memory of fixed size. The picture has a row each for what is shown, for the
-truth and for every checkpoint. Bits per pixel by image row, of the RNN alone and of the ceiling where a checkpoint
-has a teacher, are printed as Markdown and written as JSON beside the picture.
+truth and for every checkpoint. Bits per pixel by image row are those of the RNN alone, and of the ceiling where a
+checkpoint has a teacher. They are printed as Markdown and written as JSON beside the picture.
 """
 
 import argparse
@@ -74,6 +74,8 @@ def main() -> None:
     require_positive(**{flag: getattr(args, flag) for flag in ("images", "samples", "scored_images", "batch_size")})
     require(args.output.suffix == ".png", f"--output {args.output} must end in .png: the JSON stands beside it.")
     form = PixelFormat.load(Path(args.data))
+    for flag, given in (("--classes", form.classes), ("--permute", form.permutation is not None)):
+        require(not given, f"{args.data} was made with {flag}, and images are completed row by row: make it without.")
     rows = form.height // 2 if args.shown_rows is None else args.shown_rows
     require(0 <= rows < form.height, f"--shown-rows must be 0 to {form.height - 1}, not {rows}.")
     rnns, scores = {}, {}

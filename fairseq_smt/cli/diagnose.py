@@ -2,9 +2,10 @@
 
     fairseq-smt-diagnose DATA --path CHECKPOINT ... --output DIR
 
-Gradient norms ‖∂L/∂m_t‖ of BPTT and SMT at initialisation and as trained, drift against horizon, loss by position up to
-four times the training length, and the memory space in two dimensions. Checkpoints of model smt_lm, with task smt_lm or
-smt_probe (then without DATA); for one trained with --memory-head none, what needs a teacher is left out.
+It shows gradient norms ‖∂L/∂m_t‖ of BPTT and SMT at initialisation and as trained, and drift against horizon. It shows
+the loss by position up to four times the training length, and the memory space in two dimensions. Checkpoints are of
+model smt_lm, with task smt_lm or smt_probe (then without DATA). For one trained with --memory-head none, what needs a
+teacher is left out.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def gradient_figure(reports: dict[str, dict[str, Any]], layout: Layout = BESIDE)
             panel.set_ylabel("‖∂L/∂m_t‖")
     bottom, top = panels[0].get_ylim()
     panels[0].set_ylim(bottom=max(bottom, top * 1e-12))  # what has vanished further would flatten the rest
-    _legend_below(figure, panels[1])
+    legend_below(figure, panels[1])
     return figure
 
 
@@ -54,7 +54,7 @@ def drift_figure(reports: dict[str, dict[str, Any]], layout: Layout = BESIDE) ->
         if drift:
             panel.plot(range(1, len(drift) + 1), drift, color=f"C{i}", label=shown(name))
     panel.set(xscale="log", xlabel="steps on its own memories", ylabel="drift / label variance")
-    _legend_below(figure, panel)
+    legend_below(figure, panel)
     return figure
 
 
@@ -73,7 +73,7 @@ def loss_figure(reports: dict[str, dict[str, Any]], layout: Layout = BESIDE) -> 
     against = {report["loss"]["against"] for report in reports.values()}
     xlabel = {"position": "position", "length": "length of the sequence"}
     panel.set(xlabel=" or ".join(xlabel[a] for a in sorted(against)), ylabel="bits per target")
-    _legend_below(figure, panel)
+    legend_below(figure, panel)
     return figure
 
 
@@ -134,7 +134,7 @@ def new_figure(rows: int, columns: int, size: tuple[float, float] | None = None,
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
-def _legend_below(figure: Figure, panel: Axes) -> None:
+def legend_below(figure: Figure, panel: Axes) -> None:
     """The panel's legend under all panels, where it covers no curve; the figure grows by it."""
     handles, labels = panel.get_legend_handles_labels()
     width, height = figure.get_size_inches()

@@ -2,11 +2,11 @@
 
     fairseq-smt-report RUN ... --output report.html
 
-A RUN is a --save-dir, or a checkpoint in it. The report reads the checkpoint, fairseq's log (--log-file, or beside the
-folder under its name with .log) and TensorBoard's files (those of its --tensorboard-logdir): settings, curves, the RNN
-against its ceiling, seconds. Where DATA is reachable, or the run is of task smt_probe, it measures gradients, drift and
-memory geometry as fairseq-smt-diagnose does, and shows texts or images that the RNN goes on with. What it does not find
-it leaves out, and says which flag gives it.
+A RUN is a --save-dir, or a checkpoint in it. The report shows settings, curves, seconds, and the RNN against its
+ceiling. It reads the checkpoint, fairseq's log (--log-file, or beside the folder under its name with .log) and
+TensorBoard's files (those of its --tensorboard-logdir). Where DATA is reachable, or the run is of task smt_probe, it
+measures gradients, drift and memory geometry as fairseq-smt-diagnose does. It then shows texts or images that the RNN
+goes on with, too. What it does not find it leaves out, and says which flag gives it.
 """
 
 import argparse

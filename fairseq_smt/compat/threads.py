@@ -1,8 +1,8 @@
 """An end of the process without an abort.
 
 fairseq loads ahead in daemon threads. Python cuts these off at its end, and one that is inside torch at that moment
-takes the process down ("terminate called without an active exception", exit status 134), even after a training that
-went well. Here they fetch under a lock, which the process takes before it ends.
+takes the process down. That is "terminate called without an active exception" and exit status 134, even after a
+training that went well. Here they fetch under a lock, which the process takes before it ends.
 """
 
 import atexit

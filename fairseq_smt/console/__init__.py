@@ -23,9 +23,14 @@ logging.getLogger.fairseq.tasks.fairseq_task
 logging.getLogger.fairseq_cli.train
 logging.getLogger.hydra.core.utils
     `quiet`: no messages that a user can do nothing about.
+
+The C library is told to keep freed memory (`fairseq_smt/core/allocation.py`).
 """
 
 # ruff: noqa: F401
 
 from fairseq_smt.console import errors  # isort: skip  before anything that can fail
 from fairseq_smt.console import checkpoints, flags, quiet, starting, summary
+from fairseq_smt.core.allocation import keep_freed_memory
+
+keep_freed_memory()

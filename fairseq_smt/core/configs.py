@@ -29,7 +29,7 @@ class RnnConfig:
 
     memory_tokens: int = field(default=4, metadata={"help": "K, memory tokens"})
     memory_width: int = field(default=64, metadata={"help": "d, width of a memory token; the memory holds K·d numbers"})
-    cell: str = field(default="mlp", metadata={"help": "the RNN's update f(m, x); lstm (K·d / 2 units): for baselines"})
+    cell: str = field(default="gru", metadata={"help": "the RNN's update f(m, x); lstm (K·d / 2 units): for baselines"})
     cell_hidden: int = field(
         default=256, metadata={"help": "hidden width of the mlp cell, width of the embedding of gru and lstm"}
     )
@@ -50,8 +50,8 @@ class TeacherConfig:
             "by an encoder over one window per memory (the paper's); none: the RNN alone"
         },
     )
-    trunk_width: int = field(default=128, metadata={"help": "D, width of the teacher's trunk or window encoder"})
-    trunk_layers: int = field(default=2, metadata={"help": "layers of the trunk or window encoder"})
+    trunk_width: int = field(default=64, metadata={"help": "D, width of the teacher's trunk or window encoder"})
+    trunk_layers: int = field(default=1, metadata={"help": "layers of the trunk or window encoder"})
     trunk_heads: int = field(default=4, metadata={"help": "attention heads of the trunk or window encoder"})
     trunk_convolution: int = field(
         default=4, metadata={"help": "taps of the causal convolution in every layer of the trunk; 0: none"}

@@ -5,6 +5,7 @@ under torch.compile, which have kernels of their own, without gradient, and for 
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +16,10 @@ SMALL = 1 << 15
 """Numbers in an input below which calling a function costs more than it saves."""
 
 PIECE = 1 << 15
-"""Numbers that `gelu` works on at once, so that what lies between its operations stays in the cache."""
+"""Numbers that GELU works on at once, so that what lies between its operations stays in the cache."""
 
 
-def _pays(x: Tensor, *parameters: Tensor) -> bool:
+def pays(x: Tensor, *parameters: Tensor) -> bool:
     """Whether x and parameters of its dtype are worth a fused pass."""
     return (
         torch.is_grad_enabled()
@@ -37,7 +38,7 @@ def plain_gelu(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     """GELU in its tanh form: `plain_gelu`."""
-    return _Gelu.apply(x) if _pays(x) else plain_gelu(x)
+    return _Gelu.apply(x) if pays(x) else plain_gelu(x)
 
 
 class _Gelu(torch.autograd.Function):
@@ -47,13 +48,9 @@ class _Gelu(torch.autograd.Function):
     def forward(ctx, x: Tensor) -> Tensor:
         x = x.contiguous()
         y, slope = torch.empty_like(x), torch.empty_like(x)
-        one, three = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715  # 2u = one · x + three · x³
-        constant = x.new_tensor(one)
-        for z, out, rise in zip(*(t.view(-1).split(PIECE) for t in (x, y, slope)), strict=True):
-            share = torch.addcmul(constant, z, z, value=three).mul_(z).sigmoid_()
-            torch.mul(z, share, out=out)
-            torch.addcmul(constant, z, z, value=3 * three, out=rise)
-            torch.addcmul(share, rise, torch.addcmul(out, out, share, value=-1), out=rise)
+        one = x.new_tensor(ONE)
+        for z, out, rise in _pieces(x, y, slope):
+            _gelu_into(out, rise, z, one)
         ctx.save_for_backward(slope)
         return y
 
@@ -64,6 +61,60 @@ class _Gelu(torch.autograd.Function):
         return gradient * slope
 
 
+ONE, THREE = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715
+"""2u = ONE · x + THREE · x³, in `_Gelu`."""
+
+
+def _gelu_into(out: Tensor, slope: Tensor, x: Tensor, one: Tensor) -> None:
+    """Write GELU of x and its slope; `one` is `ONE` in the dtype of x, ()."""
+    share = torch.addcmul(one, x, x, value=THREE).mul_(x).sigmoid_()
+    torch.mul(x, share, out=out)
+    torch.addcmul(one, x, x, value=3 * THREE, out=slope)
+    torch.addcmul(share, slope, torch.addcmul(out, out, share, value=-1), out=slope)
+
+
+def plain_feed_forward(x: Tensor, to: Tensor, to_bias: Tensor, back: Tensor, bias: Tensor) -> Tensor:
+    """W_back gelu(W_to x + b_to) + b: (..., D), (H, D), (H,), (E, H), (E,) → (..., E)."""
+    return F.linear(plain_gelu(F.linear(x, to, to_bias)), back, bias)
+
+
+def feed_forward(x: Tensor, to: Tensor, to_bias: Tensor, back: Tensor, bias: Tensor) -> Tensor:
+    """`plain_feed_forward`."""
+    weights = (to, to_bias, back, bias)
+    whole = pays(x, *weights) and not torch.is_autocast_enabled(x.device.type)
+    return _FeedForward.apply(x, *weights) if whole else plain_feed_forward(x, *weights)
+
+
+class _FeedForward(torch.autograd.Function):
+    """The hidden layer is in the cache when its bias is added, and when its gradient meets the slope."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, to: Tensor, to_bias: Tensor, back: Tensor, bias: Tensor) -> Tensor:
+        rows, one = x.reshape(-1, x.shape[-1]), x.new_tensor(ONE)
+        hidden = rows @ to.T
+        active, slope = torch.empty_like(hidden), torch.empty_like(hidden)
+        for z, a, rise in _pieces(hidden, active, slope):
+            _gelu_into(a, rise, z.add_(to_bias), one)
+        ctx.save_for_backward(rows, to, back, active, slope)
+        return F.linear(active, back, bias).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:
+        rows, to, back, active, slope = ctx.saved_tensors
+        g = gradient.reshape(-1, gradient.shape[-1])
+        hidden = (g @ back).mul_(slope)
+        to_x = (hidden @ to).view(*gradient.shape[:-1], -1)
+        return to_x, hidden.T @ rows, hidden.sum(0), g.T @ active, g.sum(0)
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Contiguous tensors of one shape (..., D) in pieces of about `PIECE` numbers, whole rows of (N, D)."""
+    width = tensors[0].shape[-1]
+    rows = max(1, PIECE // width)
+    return zip(*(x.view(-1, width).split(rows) for x in tensors), strict=True)
+
+
 def plain_rms_norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
     """x / √(mean x² + ε) ⊙ weight over the last axis, ε being the smallest step from 1 in the dtype of x."""
     return F.rms_norm(x, x.shape[-1:], weight)
@@ -72,7 +123,7 @@ def plain_rms_norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
 def rms_norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
     """`plain_rms_norm`."""
     given = () if weight is None else (weight,)
-    return _RmsNorm.apply(x, weight) if _pays(x, *given) else plain_rms_norm(x, weight)
+    return _RmsNorm.apply(x, weight) if pays(x, *given) else plain_rms_norm(x, weight)
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -118,7 +169,7 @@ def plain_causal_convolution(x: Tensor, weight: Tensor) -> Tensor:
 
 def causal_convolution(x: Tensor, weight: Tensor) -> Tensor:
     """`plain_causal_convolution`."""
-    return _CausalConvolution.apply(x, weight) if _pays(x, weight) else plain_causal_convolution(x, weight)
+    return _CausalConvolution.apply(x, weight) if pays(x, weight) else plain_causal_convolution(x, weight)
 
 
 class _CausalConvolution(torch.autograd.Function):

@@ -1,8 +1,8 @@
 """Future predictors D(m_t, inputs after t) → logits of y_s for s ≥ t: what makes a memory a predictive state.
 
-A predictor says from which positions t it can predict (`eligible`), chooses which future targets it predicts from them
-(`targets_for`) and predicts them (`forward`, or `features` and then its head `out`). The RNN never uses it: it exists
-to train the labels.
+A predictor says from which positions t it can predict (`eligible`) and chooses which future targets it predicts from
+them (`targets_for`). It predicts them by `forward`, or by `features` and then its head `out`. The RNN
+never uses it: it exists to train the labels.
 """
 
 import math
@@ -80,7 +80,7 @@ class WindowPredictor(nn.Module):
 class FarPredictor(nn.Module):
     """Gated MLP over m_t, the inputs x_{s-7}..x_s that lie after t, s and s - t, for any s ≥ t with a target.
 
-    It costs nothing for targets hundreds of positions away, but does not see the inputs between t and s - 8: it suits
+    It costs nothing for targets hundreds of positions away, but does not see the inputs between t and s - 8. It suits
     tasks whose answer the memory and the last inputs decide. `futures` targets s are drawn per position t.
     """
 

@@ -49,7 +49,7 @@ class RegistersHead(nn.Module):
 class ScanHead(nn.Module):
     """m_t = RMS(s_t) with s_t = (1 - z_t) ⊙ s_{t-1} + z_t ⊙ c_t; the trunk's state gives gates z_t and contents c_t.
 
-    A memory that is written to, not made anew at every position: what it holds stays where it is until a gate opens, so
+    A memory that is written to, not made anew at every position. What it holds stays where it is until a gate opens, so
     that a cell can follow by leaving it alone. The gates begin nearly closed.
     """
 

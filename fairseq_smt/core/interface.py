@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fairseq_smt.core import losses
 from fairseq_smt.core.carried import Carried
+from fairseq_smt.core.depth import AT_ONCE, Depth
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.teacher import CausalTeacher, WindowTeacher
 
@@ -63,10 +64,14 @@ class Batch:
 
 @dataclass
 class Terms:
-    """A loss, and the measures behind it as (sum, count), so that they add up over micro-batches and processes."""
+    """A loss, and the measures behind it as (sum, count), so that they add up over micro-batches and processes.
+
+    `depth` is that of the loss and its gradient in training.
+    """
 
     loss: Tensor
     measures: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    depth: Depth = AT_ONCE
 
     def add(self, name: str, total: Tensor, count: Tensor) -> Tensor:
         """Note a sum over `count` entries and return its mean, zero where nothing was counted."""

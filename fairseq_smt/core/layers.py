@@ -3,9 +3,10 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from fairseq_smt.core.errors import require
-from fairseq_smt.core.fused import RMSNorm, causal_convolution, gelu
+from fairseq_smt.core.fused import RMSNorm, causal_convolution, feed_forward, pays
 
 
 def rotary_table(length: int, head_width: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,19 +31,53 @@ def rotate_neighbours(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """
     precise = x.to(torch.promote_types(x.dtype, torch.float32))
     turn = torch.complex(*(part.to(precise.dtype) for part in table))
-    turned = torch.view_as_complex(precise.unflatten(-1, (-1, 2))) * turn.unflatten(0, (-1, *[1] * (x.dim() - 3)))
+    turned = pairs_of(precise) * turn.unflatten(0, (-1, *[1] * (x.dim() - 3)))
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
+def pairs_of(x: Tensor) -> Tensor:
+    """The pairs (x_2i, x_{2i + 1}) of (..., D) as complex numbers (..., D / 2), in the same memory."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+def plain_turned(qkv: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys, by `rotate_neighbours`, and values of (N, T, 3, heads, head_width), each (N, T, heads, ·)."""
+    qk, v = qkv.split((2, 1), dim=2)
+    return *rotate_neighbours(qk, table).unbind(2), v[:, :, 0]
+
+
+def turned(qkv: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """`plain_turned`."""
+    return _Turned.apply(qkv, *table) if pays(qkv, *table) else plain_turned(qkv, table)
+
+
+class _Turned(torch.autograd.Function):
+    """The three gradients go at once to where the product before them wants them."""
+
+    @staticmethod
+    def forward(ctx, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(cos, sin)
+        return plain_turned(qkv, (cos, sin))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        to_qkv = torch.stack(gradients, dim=2)
+        pairs_of(to_qkv[:, :, :2]).mul_(torch.complex(cos, -sin)[:, None, None])
+        return to_qkv, None, None
+
+
 class CausalConvolution(nn.Module):
-    """Depthwise convolution over the current and the `taps - 1` previous positions, (N, T, D) → (N, T, D)."""
+    """x and its depthwise convolution over the current and the `taps - 1` previous positions, (N, T, D) → (N, T, D)."""
 
     def __init__(self, width: int, taps: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(taps, width) * taps**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return causal_convolution(x, self.weight)
+        with_itself = torch.cat((self.weight[:1] + 1, self.weight[1:]))
+        return causal_convolution(x, with_itself)
 
 
 class Attention(nn.Module):
@@ -59,10 +94,10 @@ class Attention(nn.Module):
         n, length, width = x.shape
         whole = torch.compiler.is_compiling()  # the compiler has code for real numbers only
         weight = self.qkv.weight if rotary is None or whole else self._with_neighbours()
-        qk, v = F.linear(x, weight).view(n, length, 3, self.heads, width // self.heads).split((2, 1), dim=2)
-        if rotary is not None:
-            qk = rotate(qk.transpose(1, 3), rotary).transpose(1, 3) if whole else rotate_neighbours(qk, rotary)
-        q, k, v = (z.transpose(1, 2) for z in (*qk.unbind(2), v[:, :, 0]))
+        qkv = F.linear(x, weight).view(n, length, 3, self.heads, width // self.heads)
+        q, k, v = (z.transpose(1, 2) for z in (qkv.unbind(2) if rotary is None or whole else turned(qkv, rotary)))
+        if rotary is not None and whole:
+            q, k = rotate(q, rotary), rotate(k, rotary)
         mask = None if visible is None else visible[:, None, None]
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal)
         return self.out(y.transpose(1, 2).reshape(n, length, width))
@@ -121,16 +156,16 @@ class Block(nn.Module):
         """(N, T, D) → (N, T, D); `visible` as in `Attention.forward`."""
         h = self.norm_attention(x)
         if self.convolution is not None:
-            h = h + self.convolution(h)
+            h = self.convolution(h)
         return self._mlp(x + self.attention(h, rotary, visible))
 
     def read(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """The same block over (N, T, C, D): column 0 is the sequence itself, the others only read from it."""
         h = self.norm_attention(x)
         if self.convolution is not None:
-            token = h[:, :, :1]
-            h = torch.cat((token + self.convolution(token[:, :, 0])[:, :, None], h[:, :, 1:]), dim=2)
+            h = torch.cat((self.convolution(h[:, :, 0])[:, :, None], h[:, :, 1:]), dim=2)
         return self._mlp(x + self.attention.read(h, rotary))
 
     def _mlp(self, x: Tensor) -> Tensor:
-        return x + self.mlp_out(gelu(self.mlp_in(self.norm_mlp(x))))
+        weights = (p for layer in (self.mlp_in, self.mlp_out) for p in (layer.weight, layer.bias))
+        return x + feed_forward(self.norm_mlp(x), *weights)

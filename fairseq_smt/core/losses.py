@@ -62,8 +62,8 @@ def uniformity(tokens: Tensor, temperature: float = 2.0, mask: Tensor | None = N
     unit = F.normalize(tokens.float(), dim=-1)
     counted = unit.new_ones(len(unit)) if mask is None else mask.float()
     with torch.autocast(unit.device.type, enabled=False):
-        squared_distance = 2 - 2 * (unit @ unit.T)
-        similarity = torch.exp(-temperature * squared_distance).tril(-1)  # no distance is beyond 2: nothing underflows
+        closer = (2 * temperature) ** 0.5 * unit  # -t ‖a - b‖² = 2t a·b - 2t, and is at least -4t: nothing underflows
+        similarity = torch.exp(closer @ closer.T - 2 * temperature).tril(-1)
         total = counted @ similarity @ counted
     number = counted.sum()
     pairs = number * (number - 1) / 2

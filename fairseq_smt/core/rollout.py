@@ -3,7 +3,8 @@
 `sequential` is the specification. The others trade its depth of T cell calls for restarts:
 
     chunked    restart from given memories every C positions, all chunks side by side: depth C, the same work
-    warm       chunks restart from the RNN's own memories of an earlier pass: no teacher, depth (passes + 1) · C
+    warm       chunks restart from the RNN's own memories of an earlier pass, which began at m_∅ or at given memories:
+               depth (passes + 1) · C
     jacobi     k sweeps over all positions at once, from given memories: depth k, k times the work
 
 A chunk begins at 0 and at every position p with p % C == offset. Positions are those of the block, T in all; memories
@@ -112,6 +113,10 @@ class Chunks:
         ends = self.starts(pieces.device).diff() - 1
         return pieces[:, torch.arange(len(ends), device=pieces.device), ends]
 
+    def afresh(self, initial: Tensor) -> Tensor:
+        """The start of all chunks from m_∅ (B, K, d): (B, chunks, K, d)."""
+        return initial[:, None].expand(-1, self.number, -1, -1)
+
     def before(self, initial: Tensor, memories: Tensor) -> Tensor:
         """The memories that chunks start from: m_∅ (B, K, d), then those of (B, T, K, d) right before each chunk."""
         previous = self.starts(memories.device)[1:] - 1
@@ -120,7 +125,9 @@ class Chunks:
 
 def side_by_side(cell: nn.Module, starts: Tensor, pieces: Tensor) -> Tensor:
     """Run chunks (B, chunks, C, ·) from their starts (B, chunks, K, d): (B, chunks, C, K, d)."""
-    return sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
+    starts, pieces = (x.transpose(0, 1) for x in (starts, pieces))  # inputs of all but the last chunk are then in place
+    memories = sequential(cell, starts.flatten(0, 1), pieces.flatten(0, 1))
+    return memories.unflatten(0, pieces.shape[:2]).transpose(0, 1)
 
 
 def from_starts(cell: nn.Module, starts: Tensor, pieces: Tensor, chunks: Chunks) -> Tensor:
@@ -165,19 +172,22 @@ def warm(cell: nn.Module, initial: Tensor, inputs: Tensor, chunk: int, offset: i
         return initial[:, None][:, :0]
     chunks = Chunks(inputs.shape[1], chunk, offset)
     pieces = chunks.split(inputs)
-    return from_starts(cell, warm_starts(cell, initial, pieces, chunks, passes), pieces, chunks)
+    return from_starts(cell, warm_starts(cell, chunks.afresh(initial), pieces, chunks, passes), pieces, chunks)
 
 
-def warm_starts(cell: nn.Module, initial: Tensor, pieces: Tensor, chunks: Chunks, passes: int) -> Tensor:
-    """What the chunks of `warm` start from, (B, chunks, K, d): m_∅ (with its gradient) and, detached, own memories.
+def warm_starts(cell: nn.Module, first: Tensor, pieces: Tensor, chunks: Chunks, passes: int) -> Tensor:
+    """What chunks start from after some passes without gradient: the RNN's own memories, (B, chunks, K, d).
 
     The last chunk need not run for it.
+
+    Args:
+        first: what they start from in the first pass; the first chunk always starts from there, with its gradient.
     """
-    starts = initial[:, None].expand(-1, chunks.number, -1, -1)
+    starts = first
     for _ in range(passes if chunks.number > 1 else 0):
         with pass_without_gradient():
             memories = side_by_side(cell, starts[:, :-1], pieces[:, :-1])
-        starts = torch.cat((initial[:, None], chunks.last(memories)), dim=1)
+        starts = torch.cat((first[:, :1], chunks.last(memories)), dim=1)
     return starts
 
 

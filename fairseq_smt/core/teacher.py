@@ -1,7 +1,7 @@
 """The teacher's encoder E(x_≤t) → m_t.
 
-A causal teacher is a trunk that sees every position in one pass and a memory head that turns its states into labels;
-the `window` teacher (`core/window.py`) is the paper's and needs one pass per label. Every teacher has
+A causal teacher is a trunk that sees every position in one pass and a memory head that turns its states into labels.
+The `window` teacher (`core/window.py`) is the paper's and needs one pass per label. Every teacher has
 
     every_position                whether one pass labels all positions
     labels(tokens, real)          all labels, (B, T, K, d)

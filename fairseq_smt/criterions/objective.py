@@ -10,6 +10,7 @@ from fairseq.logging import metrics
 
 from fairseq_smt.compat.finite import REMEDY
 from fairseq_smt.core import fingerprints
+from fairseq_smt.core.depth import AT_ONCE
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.errors import ConfigurationError, require
 
@@ -62,6 +63,9 @@ class ObjectiveCriterion(FairseqCriterion):
     update = 0
     """That of the last training step."""
 
+    depth = AT_ONCE
+    """That of the last training step."""
+
     may_overflow = False
     """Whether the last forward pass was one in float16 or under autocast, whose losses are not judged."""
 
@@ -112,7 +116,7 @@ class ObjectiveCriterion(FairseqCriterion):
             "sample_size": tokens,
         }
         if training:
-            self.update = update
+            self.update, self.depth = update, terms.depth
         for name, (total, count) in terms.measures.items():
             log[f"{name}_sum"], log[f"{name}_count"] = total.float(), count.float()
         if not training and self.task.byte_lengths is not None:

@@ -1,4 +1,4 @@
-"""Blocks of a text as samples, with a bos that predicts."""
+"""Blocks of a text as samples, with a bos that predicts, or with one target at their end."""
 
 from typing import Any
 
@@ -52,3 +52,20 @@ class BosAwareDataset(MonolingualDataset):
         if self.add_bos_token and not self.bos_predicts_bos and target is not None:
             target[:1] = self._filter_vocab(first)
         return source, target
+
+
+class LastTargetDataset(BosAwareDataset):
+    """Blocks of which the last target alone is asked for; the others are pad, and `ntokens` counts one per block.
+
+    fairseq-eval-lm scores a row's targets from its `start_indices` on.
+    """
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        source, target = super().pair(index)
+        target = target.clone()
+        target[:-1] = self.tgt_vocab.pad()
+        return source, target
+
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super().collater(samples)
+        return batch | {"ntokens": len(samples), "start_indices": [n - 1 for n in batch["lengths"]]} if batch else batch

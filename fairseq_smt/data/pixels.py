@@ -1,7 +1,8 @@
 """Images as sequences of grey levels: IDX files, pooling, levels, and what a data folder says of its images.
 
-An image of H × W pixels is H·W symbols, row by row from the top left, each the name of its grey level, `0` (black) to
-`levels - 1` (white). Nothing here imports fairseq.
+An image of H × W pixels is H·W symbols, row by row from the top left or in one permuted order. Each is the name of its
+grey level, `0` (black) to `levels - 1` (white). The class of the image may follow as a symbol of its own. Nothing here
+imports fairseq.
 """
 
 import gzip
@@ -17,25 +18,59 @@ from fairseq_smt.core.errors import ConfigurationError, require
 
 DESCRIPTION = "pixels.json"
 GZIP = b"\x1f\x8b"
-UNSIGNED_BYTES, IMAGES = 8, 3
+UNSIGNED_BYTES = 8
+KINDS = {1: "labels", 3: "images"}
+"""What MNIST's IDX files of bytes hold, by the number of their dimensions."""
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """Height and width of the images of a data folder, and the number of their grey levels."""
+    """What the items of a data folder are.
+
+    Attributes:
+        height, width: of the images.
+        levels: grey levels.
+        classes: how many, one of which follows the pixels of every image; 0: none does.
+        permutation: seed of the order of the pixels, the same in all images; None: row by row.
+    """
 
     height: int
     width: int
     levels: int
+    classes: int = 0
+    permutation: int | None = None
 
     @property
     def pixels(self) -> int:
-        """H·W, symbols per image."""
+        """H·W."""
         return self.height * self.width
 
+    @property
+    def length(self) -> int:
+        """Symbols per image, its class included."""
+        return self.pixels + bool(self.classes)
+
     def symbols(self) -> list[str]:
-        """Names of the grey levels, black first."""
-        return [str(level) for level in range(self.levels)]
+        """Names of the grey levels, black first, and of the classes."""
+        return [str(level) for level in range(self.levels)] + [f"class-{i}" for i in range(self.classes)]
+
+    def order(self) -> np.ndarray:
+        """Where in the image, counted row by row, the pixels of a sequence stand: (H·W,).
+
+        numpy keeps this old generator as it is for good, so that the seed is all there is to remember.
+
+        Raises:
+            ConfigurationError: for a seed that is none.
+        """
+        if self.permutation is None:
+            return np.arange(self.pixels)
+        require(0 <= self.permutation < 1 << 32, f"--permute must be 0 to 2^32 - 1, not {self.permutation}.")
+        return np.random.RandomState(self.permutation).permutation(self.pixels)
+
+    def items(self, levels: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Images as places in `symbols`: levels (N, H, W) and, if there are classes, labels (N,) → (N, length)."""
+        pixels = levels.reshape(len(levels), -1)[:, self.order()]
+        return pixels if labels is None else np.column_stack((pixels, self.levels + labels.astype(np.int64)))
 
     def save(self, folder: Path) -> None:
         """Write the folder's description."""
@@ -51,19 +86,20 @@ class PixelFormat:
         path = folder / DESCRIPTION
         require(path.is_file(), f"{path} does not exist: DATA must be a folder written by fairseq-smt-prepare-pixels.")
         try:
-            return cls(**{name: int(value) for name, value in json.loads(path.read_text(encoding="utf-8")).items()})
+            found = json.loads(path.read_text(encoding="utf-8")).items()
+            return cls(**{name: None if value is None else int(value) for name, value in found})
         except (ValueError, TypeError, AttributeError):
             raise ConfigurationError(
                 f"{path} is damaged: make the data anew with fairseq-smt-prepare-pixels."
             ) from None
 
 
-def read_idx(path: str | Path) -> np.ndarray:
-    """Images of an IDX file, the format of MNIST, plain or gzipped: (N, H, W) uint8.
+def read_idx(path: str | Path, what: str = "images") -> np.ndarray:
+    """What an IDX file holds, the format of MNIST, plain or gzipped: images (N, H, W) or labels (N,), uint8.
 
     Raises:
-        ConfigurationError: when the file is absent, is no such file, holds something else than images of bytes, or is
-            shorter or longer than it says.
+        ConfigurationError: when the file is absent, is no such file, holds something else, or is shorter or longer than
+            it says.
     """
     again = "fetch it again, or name another file."
     try:
@@ -73,20 +109,22 @@ def read_idx(path: str | Path) -> np.ndarray:
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise ConfigurationError(f"{path} is a damaged or truncated gzip file: {again}") from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name an IDX file of images.") from None
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name an IDX file of {what}.") from None
     require(len(content) >= 4 and content[:2] == b"\0\0", f"{path} is not an IDX file: it does not begin like one.")
     kind, dimensions = content[2], content[3]
+    holds = KINDS.get(dimensions) if kind == UNSIGNED_BYTES else None
+    example = {"images": "train-images-idx3-ubyte.gz", "labels": "train-labels-idx1-ubyte.gz"}[what]
     require(
-        kind == UNSIGNED_BYTES and dimensions == IMAGES,
-        f"{path} holds {'labels' if dimensions == 1 else 'no images of bytes'}: name a file of images, like MNIST's "
-        "train-images-idx3-ubyte.gz.",
+        holds == what,
+        f"{path} holds {holds or f'no {what} of bytes'}: name a file of {what}, like MNIST's {example}.",
     )
-    start = 4 + 4 * IMAGES
+    start = 4 + 4 * dimensions
     require(len(content) >= start, f"{path} is truncated in its header: {again}")
-    shape = tuple(np.frombuffer(content, ">u4", IMAGES, offset=4).tolist())
+    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
     expected, found = math.prod(shape), len(content) - start
     size, amount = " × ".join(map(str, shape)), "truncated" if found < expected else "longer than that"
-    require(found == expected, f"{path} says it has {size} pixels and is {amount} ({found}): {again}")
+    unit = "pixels" if what == "images" else what
+    require(found == expected, f"{path} says it has {size} {unit} and is {amount} ({found}): {again}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -1,7 +1,7 @@
 """Texts to fairseq data, in chunks: the memory needed does not depend on the length of a text.
 
-The files are those that fairseq-preprocess makes of one line of symbols per text, to the byte, unless a text has more
-than ITEM symbols: its index lists it in pieces, since fairseq reads all of an item to make one block of it.
+The files are those that fairseq-preprocess makes of one line of symbols per text, to the byte. A text of more than ITEM
+symbols is listed in pieces by its index, since fairseq reads all of an item to make one block of it.
 """
 
 import codecs

@@ -41,8 +41,8 @@ def recipe(arch: str | None, criterion: str | None) -> dict[str, Any] | None:
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """Optimizer, learning rate and batch size for what a command line leaves open.
 
-    The learning rate is left to fairseq where another optimizer is asked for; the batch size where --max-tokens is
-    given, and in scoring and generation, for which fairseq has one of its own.
+    The learning rate is left to fairseq where another optimizer is asked for. The batch size is left to it where
+    --max-tokens is given, and in scoring and generation, for which fairseq has one of its own.
 
     Args:
         args: what fairseq finds in its first look at the command line.

@@ -44,7 +44,7 @@ class SmtLanguageModelConfig(flags_of(RnnConfig, TeacherConfig, FutureConfig, ch
         default=False,
         metadata={
             "help": "torch.compile for the transformer cell and, on a GPU, a causal teacher's trunk: a minute at the "
-            "start; docs/design.md says what it gains"
+            "start; docs/explanation/house.md says what it gains"
         },
     )
 
@@ -53,7 +53,7 @@ class SmtLanguageModelConfig(flags_of(RnnConfig, TeacherConfig, FutureConfig, ch
 class SmtLanguageModel(BaseFairseqModel):
     """`decoder` holds the RNN; `teacher` and `future` are None with `--memory-head none`.
 
-    The model knows no loss: with an objective, `forward` hands it the core modules and returns its result; without
+    The model knows no loss: with an objective, `forward` hands it the core modules and returns its result. Without
     one it returns logits, which is what `cross_entropy` (then BPTT), eval-lm and the generator call.
     """
 

@@ -1,16 +1,20 @@
-"""What our tasks share: the schedules of a run, the length curriculum, and what becomes of an update's measures."""
+"""What our tasks share: the schedules of a run, the length curriculum, its cost, and what becomes of its measures."""
 
 import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
+from fairseq_smt.core.depth import AT_ONCE, Depth, through_time
 from fairseq_smt.core.interface import on_host
+from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.schedules import LengthCurriculum, Numbers, Schedules, Span
+from fairseq_smt.core.spent import Spent
 from fairseq_smt.data.label_cache.reader import LabelCache
 from fairseq_smt.errors import ConfigurationError
 
@@ -36,13 +40,26 @@ class CurriculumConfig(FairseqDataclass):
     max_update: int = II("optimization.max_update")
 
 
+def depth_of(model, criterion, length: int) -> Depth:
+    """Depth of a training step on blocks of `length`: an objective says its own, a recurrent model goes through time.
+
+    Models of fairseq's are recurrent if they have a part of torch's that is; their layers count as one.
+    """
+    if hasattr(criterion, "depth"):
+        return criterion.depth
+    recurrent = (torch.nn.RNNBase, torch.nn.RNNCellBase, RecurrentLanguageModel)
+    return through_time(length) if any(isinstance(m, recurrent) for m in model.modules()) else AT_ONCE
+
+
 class ScheduledTask:
     """Mixin in front of a fairseq task.
 
     The task owns the run's schedules: a criterion adds its own, and all of them travel in the checkpoint's extra state.
     fairseq saves `task.state` too, but restores it in scoring and generation only.
 
-    Blocks are cut in `train_step`, which runs in the training process and is told the update: no worker that has loaded
+    What the run has cost travels with them, and every validation logs it.
+
+    Blocks are cut in `train_step`, which runs in the training process and is told the update. No worker that has loaded
     ahead, resumed run or second process can be at another length. Validation sees full blocks.
     """
 
@@ -51,6 +68,7 @@ class ScheduledTask:
 
     curriculum: LengthCurriculum
     schedules: Schedules
+    spent: Spent
     block_length: int | None = None
     """Length of the blocks in the last training step."""
 
@@ -65,7 +83,10 @@ class ScheduledTask:
         """
         span = Span(cfg.curriculum_updates, cfg.max_update, "--curriculum-updates")
         self.curriculum = LengthCurriculum(cfg.curriculum_start, span, full)
-        self.schedules = Schedules(curriculum_updates=span) if cfg.curriculum_start else Schedules()
+        self.spent = Spent()
+        self.schedules = Schedules(spent=self.spent)
+        if cfg.curriculum_start:
+            self.schedules["curriculum_updates"] = span
         self.logs = []
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
@@ -78,7 +99,8 @@ class ScheduledTask:
             logger.info(sentence)
 
     def begin_valid_epoch(self, epoch, model) -> None:
-        """Forget the validation before, so that the means in a checkpoint are those of the last one."""
+        """Forget the validation before, so that the means in a checkpoint are those of the last one; stop the watch."""
+        self.spent.stop()
         metrics.reset_meters("valid")
         super().begin_valid_epoch(epoch, model)
 
@@ -139,13 +161,22 @@ class ScheduledTask:
             return f"replace --sample-break-mode {mode}, under which a line is a block however long, by none"
         return "give more data"
 
+    def tokens_of(self, sample: dict[str, Any]) -> int:
+        """Tokens that a model reads in a sample, whether or not it is asked for something there."""
+        return sum(sample["lengths"])
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
+        self.spent.start(gpu=sample["net_input"]["src_tokens"].is_cuda)
         self.block_length = self.curriculum.length(update_num)
         if self.block_length < self.curriculum.full:
             sample = self.truncate(sample, self.block_length)
         loss, sample_size, log = super().train_step(
             sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
         )
+        log["tokens_read"] = self.tokens_of(sample)
+        if not ignore_grad:
+            length = sample["net_input"]["src_tokens"].shape[1]
+            self.spent.depth += depth_of(model, criterion, length).calls
         if getattr(optimizer, "scaler", None) is None:  # with one, fairseq skips updates that are not finite
             self.logs.append(log)
         return loss, sample_size, log
@@ -163,7 +194,10 @@ class ScheduledTask:
             criterion.check_finite(logging_outputs[0])
         super().reduce_metrics(logging_outputs, criterion)
         if not criterion.training:
+            for name, value in self.spent.state_dict().items() if self.spent.tokens else ():
+                metrics.log_scalar(f"cost_{name}", value, weight=0, round=2)
             return
+        self.spent.tokens += int(sum(log["tokens_read"] for log in logging_outputs))
         if self.curriculum.start and self.block_length:
             metrics.log_scalar("block_length", self.block_length, weight=0)
         if ours:

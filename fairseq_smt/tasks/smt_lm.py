@@ -21,6 +21,7 @@ from fairseq_smt.data.blocks import BosAwareDataset
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
 from fairseq_smt.data.streams import StreamDataset
 from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.tasks.asking import AskConfig, AskingTask
 from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.carrying import CarryConfig, CarryingTask
 from fairseq_smt.tasks.figures import FiguresConfig, FiguresTask
@@ -29,7 +30,7 @@ from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 
 logger = logging.getLogger(__name__)
 
-BLOCK_FLAGS = ("tokens_per_sample", "sample_break_mode", "add_bos_token")
+BLOCK_FLAGS = ("tokens_per_sample", "sample_break_mode", "add_bos_token", "ask")
 
 
 def dictionary_fingerprint(dictionary: Dictionary) -> int:
@@ -39,8 +40,8 @@ def dictionary_fingerprint(dictionary: Dictionary) -> int:
 
 
 @dataclass
-class SmtLanguageModelingConfig(FiguresConfig, CarryConfig, CurriculumConfig, LanguageModelingConfig):
-    """The fields of fairseq's `language_modeling` task, and those of the mixins and the label cache."""
+class SmtLanguageModelingConfig(FiguresConfig, AskConfig, CarryConfig, CurriculumConfig, LanguageModelingConfig):
+    """The fields of fairseq's `language_modeling` task, and those of our own."""
 
     label_cache: str = field(
         default="",
@@ -49,7 +50,7 @@ class SmtLanguageModelingConfig(FiguresConfig, CarryConfig, CurriculumConfig, La
 
 
 @register_task("smt_lm", dataclass=SmtLanguageModelingConfig)
-class SmtLanguageModelingTask(FiguresTask, CarryingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
+class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTask, ScheduledTask, LanguageModelingTask):
     """Language modelling for Supervised Memory Training.
 
     Attributes:
@@ -68,6 +69,7 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, BaselineTask, Scheduled
             self.byte_lengths = torch.tensor(vocabulary.byte_lengths(self.vocabulary, dictionary.symbols))
         self.set_up_curriculum(args, args.tokens_per_sample)
         self.set_up_carrying(args)
+        self.set_up_asking(args)
         self.set_up_figures(args)
         for flag in BLOCK_FLAGS:
             self.state.add_factory(flag, lambda flag=flag: self._block_flag(flag))
@@ -117,7 +119,7 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, BaselineTask, Scheduled
             ) from None
         plain = self.datasets[split]
         carrying = self.args.carry_memory
-        self.datasets[split] = StreamDataset.like(plain, self.args) if carrying else BosAwareDataset.like(plain)
+        self.datasets[split] = StreamDataset.like(plain, self.args) if carrying else self.blocks_like(plain)
         if self.args.label_cache:
             self._join_labels(split, epoch, combine)
 

@@ -108,6 +108,9 @@ class SmtProbeTask(FiguresTask, BaselineTask, ScheduledTask, FairseqTask):
         shorter = probe_sample(self.probe, self.dictionary, sample["numbers"], length)
         return utils.apply_to_sample(lambda x: x.to(sample["id"].device, non_blocking=True), shorter)
 
+    def tokens_of(self, sample: dict[str, Any]) -> int:
+        return sample["net_input"]["src_tokens"].numel()
+
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if not isinstance(criterion, ObjectiveCriterion) and "rnn_accuracy_count" in logging_outputs[0]:

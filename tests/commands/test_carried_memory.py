@@ -6,8 +6,7 @@ import re
 import pytest
 import torch
 
-from tests.support.commands import BLOCKS, ROOT, TRAIN, fairseq, run
-from tests.support.readme import commands
+from tests.support.commands import BLOCKS, TRAIN, fairseq
 from tests.support.refusals import refused
 from tests.support.scoring import bits, evaluate
 from tests.support.stages import difference, measures, train
@@ -55,18 +54,6 @@ def test_every_symbol_is_scored_once_and_validation_says_the_same(data, trained)
     scored = sum(line.count("[") for line in re.findall(r"fairseq_cli\.eval_lm(?: \| |:)(\d+ .*\].*)$", log, re.M))
     assert scored == int(re.search(r"\((\d+) scored tokens", log)[1])
     assert bits(log) != evaluate(data, trained, "--carry-memory", subset="test")
-
-
-def test_the_lines_of_the_page(data, tmp_path):
-    """docs/carried-memory.md, shortened, in its order."""
-    (tmp_path / "data-bin").mkdir()
-    (tmp_path / "data-bin" / "mine").symlink_to(data)
-    (tmp_path / "fairseq_smt").symlink_to(ROOT / "fairseq_smt")
-    lines = commands(page="docs/carried-memory.md")
-    assert [line[0] for line in lines] == ["fairseq-train", "fairseq-eval-lm"]
-    for line in lines:
-        output = run(*(word if word != "2000" else "2" for word in line), "--cpu", cwd=tmp_path)
-    assert bits(output) > 0
 
 
 @pytest.mark.parametrize("criterion", TO_CARRY)

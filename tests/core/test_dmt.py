@@ -217,6 +217,28 @@ def test_chunked_bptt_is_the_loss_of_warm_chunks_at_an_offset_of_the_update(pass
     assert set(offsets(1)) == {0, 1, 2} and list(offsets(1)) != list(offsets(2))
 
 
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_a_warm_rollout_starts_where_passes_from_the_labels_end(passes):
+    """By a loop: a chunk starts from the label `passes` chunks earlier, carried on by the cell alone."""
+    modules, batch = make_modules("gru"), make_batch()
+    rnn, labels = modules.rnn, modules.teacher.labels(batch.inputs).detach()
+    objective = DaggerMemoryTraining(1.0, 0.0, "warm", chunk=3, passes=passes, drift_backprop=3, horizon=T)
+    loss = objective(modules, batch).loss
+    _, offset = objective.chunk_at(0, T)
+    starts = [0, *range(offset or 3, T, 3)]
+    errors = []
+    for t in range(T):
+        first = max(i for i, start in enumerate(starts) if start <= t)
+        begin = starts[max(first - passes, 0)]
+        memory = labels[:, begin - 1] if begin else rnn.initial(len(labels))
+        for s in range(begin, t + 1):
+            cut = first and s == starts[first]
+            memory = rnn.cell(memory.detach() if cut else memory, rnn.cell.inputs(batch.inputs[:, s]))
+        errors.append((memory - labels[:, t]).square().mean())
+    torch.testing.assert_close(loss, torch.stack(errors).mean())
+    torch.testing.assert_close(gradients(loss, modules), gradients(torch.stack(errors).mean(), modules))
+
+
 @pytest.mark.parametrize(
     ("options", "flag"),
     [

@@ -10,9 +10,14 @@ from fairseq_smt.core import fused
 from fairseq_smt.core.layers import Attention, Block, rotary_table, rotate
 
 SHAPE = (2, 7, 6)
-WEIGHT = {"gelu": None, "rms_norm": (6,), "causal_convolution": (4, 6)}
-CASES = [*WEIGHT.items(), ("rms_norm", None), ("causal_convolution", (1, 6)), ("causal_convolution", (9, 6))]
-cases = pytest.mark.parametrize(("name", "weight"), CASES)
+CASES = [
+    ("gelu", []),
+    ("rms_norm", []),
+    ("rms_norm", [(6,)]),
+    *(("causal_convolution", [(taps, 6)]) for taps in (1, 4, 9)),
+    ("feed_forward", [(10, 6), (10,), (5, 10), (5,)]),
+]
+cases = pytest.mark.parametrize(("name", "weights"), CASES)
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +26,8 @@ def fused_at_any_size(monkeypatch):
     monkeypatch.setattr(fused, "PIECE", 32)  # 84 numbers: two whole pieces and a part
 
 
-def arguments(weight, dtype):
-    shapes = [SHAPE] if weight is None else [SHAPE, weight]
-    return [(2 * torch.randn(shape, dtype=dtype)).requires_grad_() for shape in shapes]
+def arguments(weights, dtype):
+    return [(2 * torch.randn(shape, dtype=dtype)).requires_grad_() for shape in (SHAPE, *weights)]
 
 
 def value_and_gradients(function, inputs):
@@ -34,8 +38,8 @@ def value_and_gradients(function, inputs):
 
 @cases
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_fused_equals_plain(name, weight, dtype):
-    inputs = arguments(weight, dtype)
+def test_fused_equals_plain(name, weights, dtype):
+    inputs = arguments(weights, dtype)
     found = value_and_gradients(getattr(fused, name), inputs)
     expected = value_and_gradients(getattr(fused, f"plain_{name}"), inputs)
     assert type(found[0].grad_fn) is not type(expected[0].grad_fn)
@@ -43,13 +47,13 @@ def test_fused_equals_plain(name, weight, dtype):
 
 
 @cases
-def test_gradients_are_those_of_finite_differences(name, weight):
-    assert torch.autograd.gradcheck(getattr(fused, name), arguments(weight, torch.float64))
+def test_gradients_are_those_of_finite_differences(name, weights):
+    assert torch.autograd.gradcheck(getattr(fused, name), arguments(weights, torch.float64))
 
 
 @cases
-def test_inputs_may_be_strided_and_without_gradient(name, weight):
-    x, *rest = arguments(weight, torch.float32)
+def test_inputs_may_be_strided_and_without_gradient(name, weights):
+    x, *rest = arguments(weights, torch.float64)
     x = x.detach().transpose(0, 1).contiguous().transpose(0, 1)
     for inputs in ([x.requires_grad_(), *rest], [x.detach(), *(w.requires_grad_() for w in rest)]):
         wanted = [z for z in inputs if z.requires_grad]
@@ -61,8 +65,8 @@ def test_inputs_may_be_strided_and_without_gradient(name, weight):
 
 
 @cases
-def test_half_precision_takes_the_plain_formula(name, weight):
-    inputs = arguments(weight, torch.bfloat16)
+def test_half_precision_takes_the_plain_formula(name, weights):
+    inputs = arguments(weights, torch.bfloat16)
     found, expected = (getattr(fused, f"{kind}{name}")(*inputs) for kind in ("", "plain_"))
     assert found.dtype == expected.dtype and torch.equal(found, expected)
 

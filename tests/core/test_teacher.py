@@ -146,12 +146,12 @@ def test_window_teacher_is_an_encoder_in_which_all_attend_to_all():
     torch.testing.assert_close(teacher.labels(tokens)[:, -1], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_convolution_equals_a_loop_over_its_taps():
+def test_convolution_adds_a_loop_over_its_taps():
     convolution, x = CausalConvolution(5, 3), torch.randn(2, 7, 5)
     found = convolution(x)
     for t in range(7):
         expected = sum(convolution.weight[lag] * x[:, t - lag] for lag in range(3) if lag <= t)
-        torch.testing.assert_close(found[:, t], expected)
+        torch.testing.assert_close(found[:, t], x[:, t] + expected)
 
 
 @pytest.mark.parametrize("register_layers", [1, 2, 3])
@@ -168,8 +168,7 @@ def test_registers_equal_a_loop_over_positions(register_layers):
         if i == 3 - register_layers:
             registers = x[:, :, None] + head.registers
         if registers is not None:
-            keys = block.norm_attention(x)
-            keys = keys + block.convolution(keys)
+            keys = block.convolution(block.norm_attention(x))
             q, k, v = (
                 F.linear(y, w)
                 for y, w in zip(

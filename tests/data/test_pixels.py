@@ -103,6 +103,50 @@ def test_every_image_is_a_block_that_starts_alike_and_ends_in_a_pixel(tmp_path, 
             assert target.tolist() == symbols and source.tolist() == [dictionary.eos(), *symbols[:-1]]
 
 
+def items_of(data, split: str) -> np.ndarray:
+    from fairseq.data import Dictionary, data_utils
+
+    dictionary = Dictionary.load(str(data / "dict.txt"))
+    lines = data_utils.load_indexed_dataset(str(data / split), dictionary)
+    return np.array([[dictionary[symbol] for symbol in line] for line in lines])
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_class_follows_the_pixels_which_all_have_one_order(tmp_path, script, capsys, seed):
+    labels = np.arange(20, dtype=np.uint8) % 7
+    for name, content in (("train", PIXELS), ("test", PIXELS[:5]), ("labels", labels), ("test-labels", labels[:5])):
+        (tmp_path / name).write_bytes(idx(content))
+    flags = ["--classes"] if seed is None else ["--classes", "--permute", seed]
+    for source in ("images", "labels"):
+        flags += [f"--{source}", tmp_path / source.replace("images", "train")]
+        flags += [f"--test-{source}", tmp_path / f"test-{source}".removesuffix("-images")]
+    script("prepare_pixels", "--destdir", tmp_path / "data", *flags)
+    assert "--tokens-per-sample 25 --ask last" in capsys.readouterr().out
+    form = PixelFormat.load(tmp_path / "data")
+    assert form == PixelFormat(4, 6, 4, 7, seed) and form.length == 25
+    order = form.order().tolist()
+    assert sorted(order) == list(range(24)) and (order == list(range(24))) == (seed is None)
+    for split, part in {"train": slice(18), "valid": slice(18, 20), "test": slice(5)}.items():
+        found = items_of(tmp_path / "data", split)
+        assert len(found) == len(PIXELS[part])
+        for item, image, label in zip(found, quantise(PIXELS[part], 255, 4), labels[part], strict=True):
+            for place, symbol in zip(order, item[:-1], strict=True):
+                assert symbol == str(image[place // 6, place % 6])
+            assert item[-1] == f"class-{label}"
+
+
+def test_digits_bring_their_own_classes(tmp_path, script):
+    from sklearn.datasets import load_digits
+
+    script("prepare_pixels", "--destdir", tmp_path / "data", "--classes")
+    assert items_of(tmp_path / "data", "test")[:, -1].tolist() == [f"class-{y}" for y in load_digits().target[-180:]]
+
+
+def test_a_seed_gives_the_same_order_everywhere():
+    """The order is not written down: that of a seed must not change."""
+    assert PixelFormat(2, 4, 2, permutation=1).order().tolist() == [7, 2, 1, 6, 0, 4, 3, 5]
+
+
 def test_digits_are_prepared_trained_on_and_completed(tmp_path, script):
     data, output = tmp_path / "data", tmp_path / "out" / "halves.png"
     run("python", ROOT / "scripts/prepare_pixels.py", "--destdir", data, "--levels", 3)
@@ -134,7 +178,19 @@ def test_bad_input_of_the_script_ends_in_a_sentence(tmp_path, script, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").write_bytes(idx(PIXELS[:2]))
     (tmp_path / "other").write_bytes(idx(PIXELS[:, :2]))
+    (tmp_path / "images").write_bytes(idx())
+    (tmp_path / "labels").write_bytes(idx(np.zeros(19, np.uint8)))
     for flags, sentence in [
+        (["--images", "images", "--classes"], "--classes needs the labels of images: add --labels"),
+        (["--images", "images", "--labels", "labels"], "--labels goes with --classes"),
+        (["--classes", "--labels", "labels"], "--labels goes with --images"),
+        (["--images", "images", "--classes", "--labels", "labels"], "labels has 19 labels for the 20 images of images"),
+        (["--images", "images", "--classes", "--labels", "images"], "images holds images: name a file of labels"),
+        (
+            ["--images", "images", "--classes", "--labels", "labels", "--test-images", "images"],
+            "--classes needs the labels of images: add --test-labels",
+        ),
+        (["--permute", "-1"], "--permute must be 0 to"),
         (["--images", "small"], "split is empty"),
         (["--images", "small", "--test-images", "other"], "images of another size"),
         (["--test-images", "other"], "--test-images goes with --images"),

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 
 import fairseq_smt
 from fairseq_smt.errors import ConfigurationError, find_sentence
-from tests.support.readme import commands
 from tests.support.recipes import compose
 
 fairseq_smt.register()
@@ -58,11 +57,6 @@ def test_other_models_tasks_and_commands_keep_what_fairseq_has(monkeypatch):
     assert parse("eval-lm", ["data", "--task", "smt_lm"], monkeypatch).dataset.batch_size is None
     assert parse("generate", ["data", "--task", "smt_lm"], monkeypatch).dataset.batch_size is None
     assert parse("validate", ["--task", "smt_probe"], monkeypatch).dataset.batch_size == 8
-
-
-@pytest.mark.parametrize("line", [c for c in commands() if c[0][8:] in PARSERS], ids=" ".join)
-def test_every_line_of_the_readme_is_one_that_fairseq_reads(line, monkeypatch):
-    parse(line[0].removeprefix("fairseq-"), line[1:], monkeypatch)
 
 
 @pytest.mark.parametrize(

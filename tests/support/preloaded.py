@@ -1,11 +1,13 @@
-"""fairseq's commands in forks of one process that has imported them: a command starts at once instead of after seconds.
+"""Commands in forks of one process that has imported fairseq: a command starts at once instead of after seconds.
 
-    python tests/support/preloaded.py SOCKET      # the server; `run` in this file is its client
+    python tests/support/preloaded.py SOCKET      # the server; `Server` in this file is its client
 
 A fork has its own arguments, folder, environment, input and output, runs the command's own entry point and ends as an
-interpreter does. The server never imports the plugin: `--user-dir` finds and registers it as in a fresh process.
+interpreter does. The server never imports the plugin: `--user-dir` finds and registers it as in a fresh process, and
+a command of our own imports it in its fork.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -14,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -22,12 +25,32 @@ COMMANDS = {
     f"fairseq-{name}": f"fairseq_cli.{name.replace('-', '_')}"
     for name in ("train", "validate", "eval-lm", "generate", "interactive", "hydra-train", "preprocess")
 }
+"""fairseq's commands, and the module of each."""
+
+OWN = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+"""Our commands, and the entry point of each."""
+
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({address!r})
+socket.send_fds(connection, [b"+"], [0, 1, 2])
+stream = connection.makefile("rw")
+stream.write(json.dumps(dict(argv=sys.argv, cwd=os.getcwd(), environment=dict(os.environ))) + "\\n")
+stream.flush()
+stream.readline()
+sys.exit(int(stream.readline() or 137) & 255)
+"""
+"""A program that has a server run the command of its own name, with its own input and output."""
 
 
 def serve(address: str) -> None:
     """Fork for every connection; the fork forks the command and answers with its process and then its status."""
-    mains = {command: importlib.import_module(module).cli_main for command, module in COMMANDS.items()}
+    for module in COMMANDS.values():
+        importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()  # a collection in a fork would copy every page
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(address).parent)  # one fork compiles for the others
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -46,6 +69,9 @@ def serve(address: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     connection.settimeout(None)
     with connection, connection.makefile("rw") as stream:
+        sent, files, *_ = socket.recv_fds(connection, 1, 3)
+        if not sent:  # somebody who wanted to know whether the server is there
+            os._exit(0)
         request = json.loads(stream.readline())
         command = os.fork()
         if command:
@@ -55,17 +81,17 @@ def serve(address: str) -> None:
             stream.write(json.dumps(os.waitstatus_to_exitcode(status)) + "\n")
             stream.flush()
             os._exit(0)
-    become(request)
-    sys.exit(mains[Path(request["argv"][0]).name]())
+    become(request, files)
+    name = Path(request["argv"][0]).name
+    module, function = OWN[name].split(":") if name in OWN else (COMMANDS[name], "cli_main")
+    sys.exit(getattr(importlib.import_module(module), function)())
 
 
-def become(request: dict) -> None:
-    """Take over a request's input, output, folder, environment and arguments."""
-    for target, path, flags in ((0, request["stdin"], os.O_RDONLY), (1, request["stdout"], os.O_WRONLY)):
-        source = os.open(path, flags)
+def become(request: dict, files: list[int]) -> None:
+    """Take over a request's input, outputs, folder, environment and arguments."""
+    for target, source in enumerate(files):
         os.dup2(source, target)
         os.close(source)
-    os.dup2(1, 2)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -102,22 +128,31 @@ class Server:
         self.process = subprocess.Popen([sys.executable, __file__, self.address], env=environment)
         self.number = 0
 
+    def programs(self, folder: Path) -> None:
+        """Put a program into a folder for every command; when this returns, the server has imported all it needs."""
+        self._connect().close()
+        for name in (*COMMANDS, *OWN):
+            path = folder / name
+            path.write_text(CLIENT.format(python=sys.executable, address=self.address))
+            path.chmod(0o755)
+
     def start(self, argv: list[str], cwd: Path, environment: dict[str, str], stdin: str | None = None) -> "Command":
         """Start a command."""
         self.number += 1
         files = [self.folder / f"{self.number}.{name}" for name in ("in", "out")]
         files[0].write_text(stdin or "")
-        files[1].touch()
+        connection = self._connect()
+        with files[0].open() as given, files[1].open("w") as taken:
+            socket.send_fds(connection, [b"+"], [given.fileno(), taken.fileno(), taken.fileno()])
         request = {"argv": argv, "cwd": str(cwd), "environment": environment}
-        request |= {"stdin": str(files[0]), "stdout": str(files[1])}
-        stream = self._connect().makefile("rw")
+        stream = connection.makefile("rw")
         stream.write(json.dumps(request) + "\n")
         stream.flush()
         return Command(int(stream.readline()), files[1], stream)
 
     def _connect(self) -> socket.socket:
         """A connection; while the server still imports, wait for it."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:

@@ -60,7 +60,7 @@ def train(data: Path, folder: Path, *flags, processes: int = 1) -> str:
 def measures(log: str) -> list[dict[str, float]]:
     """What is logged after every update and by every validation, without times and what repeats others."""
     timed = re.compile(
-        r"wps|ups|wall|gb_free|_ppl$|^(valid_)?ppl$|clip|loss_scale|bsz|num_updates|wpb|epoch|gnorm|best"
+        r"wps|ups|wall|gb_free|_ppl$|^(valid_)?ppl$|clip|loss_scale|bsz|num_updates|wpb|epoch|gnorm|best|cost_seconds"
     )
     found = [record for tag in ("train_inner", "valid") for record in records(log, tag)]
     return [{k: float(v) for k, v in record.items() if v is not None and not timed.search(k)} for record in found]

@@ -31,4 +31,6 @@ def parameters(folder) -> dict[str, torch.Tensor]:
 
 
 def remembered(folder) -> dict[str, dict[str, float]]:
-    return torch.load(folder / "checkpoint_last.pt", weights_only=False)["extra_state"]["schedules"]
+    """What schedules remember, without the run's cost, which differs from run to run."""
+    found = torch.load(folder / "checkpoint_last.pt", weights_only=False)["extra_state"]["schedules"]
+    return {name: numbers for name, numbers in found.items() if name != "spent"}

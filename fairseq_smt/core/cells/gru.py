@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fairseq_smt.core.cells.exact import normalize_backward, normalize_into, token_part, weight_gradient
+from fairseq_smt.core.cells.exact import normalize_backward, normalize_into, tanh_into, token_part, weight_gradient
 from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.memory import normalize_memory
 
@@ -48,43 +48,50 @@ class _Run(torch.autograd.Function):
     def forward(ctx, memory: Tensor, inputs: Tensor, weight: Tensor, bias: Tensor, keep: bool) -> Tensor:
         rows, steps, size = *inputs.shape[:2], weight.shape[1]
         kept = steps if keep else 1
-        gates = inputs.new_empty(kept, rows, 3 * size)  # reset, update, U_n m
+        gates = inputs.new_empty(kept, rows, 2 * size)  # reset, update
+        remembered = inputs.new_empty(kept, rows, size)  # U_n m
         new = inputs.new_empty(kept, rows, size)
         scale = inputs.new_empty(kept, rows, memory.shape[1], 1)
         out = inputs.new_empty(steps, *memory.shape)
+        (to_gates, to_new), (gate_bias, new_bias) = (z.split((2 * size, size)) for z in (weight, bias))
+        eps = memory.new_tensor(torch.finfo(memory.dtype).eps)
         before = memory.flatten(1)
         for t, x in enumerate(inputs.unbind(1)):
-            g, n, s = (z[t if keep else 0] for z in (gates, new, scale))
-            torch.addmm(bias, before, weight.T, out=g)
-            reset, update = g[:, : 2 * size].add_(x[:, : 2 * size]).sigmoid_().chunk(2, dim=-1)
-            torch.addcmul(x[:, 2 * size :], reset, g[:, 2 * size :], out=n).tanh_()
-            normalize_into(out[t], s, torch.lerp(n, before, update).view_as(memory))
+            g, r, n, s = (z[t if keep else 0] for z in (gates, remembered, new, scale))
+            reset, update = (
+                torch.addmm(gate_bias, before, to_gates.T, out=g).add_(x[:, : 2 * size]).sigmoid_().chunk(2, 1)
+            )
+            torch.addmm(new_bias, before, to_new.T, out=r)
+            tanh_into(torch.addcmul(x[:, 2 * size :], reset, r, out=n))
+            normalize_into(out[t], s, torch.lerp(n, before, update).view_as(memory), eps)
             before = out[t].flatten(1)
-        ctx.save_for_backward(memory, weight, gates, new, scale, out)
+        ctx.save_for_backward(memory, weight, gates, remembered, new, scale, out)
         return out.transpose(0, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        memory, weight, gates, new, scale, out = ctx.saved_tensors
+        memory, weight, gates, remembered, new, scale, out = ctx.saved_tensors
         size, memories = weight.shape[1], out.flatten(2)
-        to_gates = torch.empty_like(gates)
-        to_inputs = gates.new_empty(gates.shape[1], gates.shape[0], 3 * size)
+        to_inputs = gates.new_empty(*gates.shape[:2], 3 * size)
+        to_remembered = torch.empty_like(remembered)
+        gate_weight, new_weight = weight.split((2 * size, size))
         carried = None
         for t in reversed(range(len(out))):
             g = gradient[:, t] if carried is None else gradient[:, t] + carried.view_as(memory)
             g = normalize_backward(g, out[t], scale[t]).flatten(1)
             before = memories[t - 1] if t else memory.flatten(1)
-            reset, update, from_memory = gates[t].chunk(3, dim=-1)
-            to_reset, to_update, to_new = to_gates[t].chunk(3, dim=-1)
+            reset, update = gates[t].chunk(2, dim=-1)
+            to_gates, to_new = to_inputs[t].split((2 * size, size), dim=-1)
+            to_reset, to_update = to_gates.chunk(2, dim=-1)
             to_before = g * update
-            to_inputs[:, t, 2 * size :] = pre = aten.tanh_backward(g - to_before, new[t])
-            torch.mul(pre, reset, out=to_new)
-            torch.mul(pre, from_memory, out=to_reset)
+            aten.tanh_backward.grad_input(g - to_before, new[t], grad_input=to_new)
+            torch.mul(to_new, reset, out=to_remembered[t])
+            torch.mul(to_new, remembered[t], out=to_reset)
             torch.mul(before - new[t], g, out=to_update)
-            both = to_gates[t, :, : 2 * size]
-            aten.sigmoid_backward.grad_input(both, gates[t, :, : 2 * size], grad_input=both)
-            carried = to_before.addmm_(to_gates[t], weight)
-        to_inputs[..., : 2 * size] = to_gates[..., : 2 * size].transpose(0, 1)
-        to_weight = weight_gradient(to_gates, memory.flatten(1), memories[:-1])
-        return carried.view_as(memory), to_inputs, to_weight, to_gates.sum((0, 1)), None
+            aten.sigmoid_backward.grad_input(to_gates, gates[t], grad_input=to_gates)
+            carried = to_before.addmm_(to_gates, gate_weight).addmm_(to_remembered[t], new_weight)
+        found = (to_inputs[..., : 2 * size], to_remembered)
+        to_weight = torch.cat([weight_gradient(z, memory.flatten(1), memories[:-1]) for z in found])
+        to_bias = torch.cat([z.sum((0, 1)) for z in found])
+        return carried.view_as(memory), to_inputs.transpose(0, 1), to_weight, to_bias, None

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fairseq_smt.core.cells.exact import normalize_backward, normalize_into, weight_gradient
+from fairseq_smt.core.cells.exact import look_up, normalize_backward, normalize_into, weight_gradient
 from fairseq_smt.core.configs import RnnConfig
-from fairseq_smt.core.layers import gelu
+from fairseq_smt.core.fused import gelu
 from fairseq_smt.core.memory import normalize_memory
 
 
@@ -23,7 +23,7 @@ class MLPCell(nn.Module):
 
     def inputs(self, tokens: Tensor) -> Tensor:
         """(...) token ids → (..., hidden); W_x is the embedding table itself."""
-        return self.embedding(tokens)
+        return look_up(self.embedding.weight, tokens)
 
     def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
         """(N, K, d), (N, hidden) → (N, K, d)."""
@@ -47,12 +47,13 @@ class _Run(torch.autograd.Function):
         active = inputs.new_empty(kept, rows, width)
         scale = inputs.new_empty(kept, rows, memory.shape[1], 1)
         out = inputs.new_empty(steps, *memory.shape)
+        eps = memory.new_tensor(torch.finfo(memory.dtype).eps)
         before = memory.flatten(1)
         for t, x in enumerate(inputs.unbind(1)):
             h, a, s = (z[t if keep else 0] for z in (hidden, active, scale))
             torch.addmm(to_bias, before, to.T, out=h).add_(x)
             torch.ops.aten.gelu.out(h, approximate="tanh", out=a)
-            normalize_into(out[t], s, (before + bias).addmm_(a, back.T).view_as(memory))
+            normalize_into(out[t], s, (before + bias).addmm_(a, back.T).view_as(memory), eps)
             before = out[t].flatten(1)
         ctx.save_for_backward(memory, to, back, hidden, active, scale, out)
         return out.transpose(0, 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from fairseq_smt.core.depth import Depth, in_chunks, through_time
 from fairseq_smt.core.errors import require_not_negative, require_positive
 from fairseq_smt.core.interface import Batch, Modules, Terms
 from fairseq_smt.core.objectives.validation import score, unroll_and_score
@@ -53,15 +54,21 @@ class ChunkedBackpropagation:
         terms = Terms(loss=torch.zeros((), device=batch.inputs.device))
         if self.chunk >= (self.horizon or batch.inputs.shape[1]):
             memories = rnn.unroll(batch.inputs, initial)
+            terms.depth = through_time(batch.inputs.shape[1])
         else:
             (where,) = Draws(self.seed, update, batch.ids).shared("chunk", 1)
             chunks = Chunks(batch.inputs.shape[1], self.chunk, int(where * self.chunk))
             pieces = rnn.cell.inputs(chunks.split(batch.inputs))
-            starts = warm_starts(rnn.cell, initial, pieces, chunks, self.passes)
+            starts = warm_starts(rnn.cell, chunks.afresh(initial), pieces, chunks, self.passes)
             memories = from_starts(rnn.cell, starts, pieces, chunks)
+            terms.depth = self.depth(chunks)
         terms.loss = score(terms, "rollout", rnn.readout, memories, batch.targets, batch.asked)
         if training:
             batch.carry(memories)
         else:
             unroll_and_score(modules, batch, terms)
         return terms
+
+    def depth(self, chunks: Chunks) -> Depth:
+        """That of a batch in more than one chunk, or in one."""
+        return in_chunks(chunks.size, {chunks.size}, self.passes if chunks.number > 1 else 0)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fairseq_smt.core import losses
+from fairseq_smt.core.depth import Depth, in_chunks, in_sweeps
 from fairseq_smt.core.diagnostics import label_variance
 from fairseq_smt.core.errors import require, require_not_negative, require_positive
 from fairseq_smt.core.gradient import pass_without_gradient
@@ -35,7 +36,7 @@ class DaggerMemoryTraining:
     """The DMT objective; the defaults are the recipe for text."""
 
     drift_weight: float = field(
-        default=1.0, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
+        default=0.03, metadata={"help": "coefficient of the drift, the MSE of the RNN's memories against the labels"}
     )
     readout_weight: float = field(
         default=1.0, metadata={"help": "coefficient of the readout's loss on the RNN's memories"}
@@ -44,7 +45,8 @@ class DaggerMemoryTraining:
         default="chunked",
         metadata={
             "help": "how the RNN runs on its own memories: in chunks from the labels, over the whole block, in chunks "
-            "from its own memories of earlier passes, or by sweeps over all positions"
+            "from its own memories of earlier passes, the first of which starts from the labels, or by sweeps over all "
+            "positions"
         },
     )
     chunk: int = field(default=16, metadata={"help": "positions per chunk; sweeps with --rollout jacobi"})
@@ -96,6 +98,7 @@ class DaggerMemoryTraining:
         labels = labels_of(modules, batch)
         size, offset = self.chunk_at(update, labels.shape[1], chunk)
         for_drift, for_readout = self._roll(rnn, batch, labels, size, offset)
+        terms.depth = self.depth(labels.shape[1], size, offset)
 
         drift = terms.add("rollout_drift", *losses.dynamics(for_drift, labels, batch.real))
         readout = score(terms, "rollout", rnn.readout, for_readout, batch.targets, batch.asked)
@@ -117,6 +120,18 @@ class DaggerMemoryTraining:
         chunk = adapted or (1 + int(drawn * self.horizon) if self.chunk_lengths == "random" else self.chunk)
         return chunk, int(where * chunk)
 
+    def depth(self, length: int, size: int, offset: int) -> Depth:
+        """That of a batch of T = `length`, whose chunks or sweeps are those of `chunk_at`."""
+        if self.rollout == "jacobi":
+            return in_sweeps(size, self._cuts(size))
+        chunks = Chunks(length, size, offset)
+        passes = self.passes if self.rollout == "warm" and chunks.number > 1 else 0
+        return in_chunks(chunks.size, self._cuts(chunks.size), passes)
+
+    def _cuts(self, size: int) -> set[int]:
+        """Positions, or sweeps, through which gradients go."""
+        return {min(n, size) for n in (self.drift_backprop, self.ce_backprop)}
+
     def _roll(
         self, rnn: RecurrentLanguageModel, batch: Batch, labels: Tensor, size: int, offset: int
     ) -> tuple[Tensor, Tensor]:
@@ -130,13 +145,12 @@ class DaggerMemoryTraining:
             return swept[cuts[0]], swept[cuts[1]]
         chunks = Chunks(labels.shape[1], size, offset)
         pieces = cell.inputs(chunks.split(batch.inputs))
+        starts = chunks.before(initial, labels)
         if self.rollout == "warm":
-            starts = warm_starts(cell, initial, pieces, chunks, self.passes)
-        else:
-            starts = chunks.before(initial, labels)
-        depths = {min(n, chunks.size) for n in (self.drift_backprop, self.ce_backprop)}
-        with nullcontext() if chunks.size in depths else pass_without_gradient():
+            starts = warm_starts(cell, starts, pieces, chunks, self.passes)
+        cuts = self._cuts(chunks.size)
+        with nullcontext() if chunks.size in cuts else pass_without_gradient():
             memories = from_starts(cell, starts, pieces, chunks)
-        cut = {n: with_gradient(cell, starts, memories, pieces, chunks, n) for n in depths - {0, chunks.size}}
+        cut = {n: with_gradient(cell, starts, memories, pieces, chunks, n) for n in cuts - {0, chunks.size}}
         cut |= {0: memories.detach(), chunks.size: memories}
         return tuple(cut[min(n, chunks.size)] for n in (self.drift_backprop, self.ce_backprop))

@@ -1,4 +1,4 @@
-"""The label cache: a frozen teacher's memories m_t of every source position, on disk. Described in docs/label-cache.md.
+"""The label cache: a frozen teacher's memories m_t of every source position, on disk. See docs/reference/files.md.
 
 codec         numbers on disk: float16, float32, bfloat16, int8
 fingerprint   which data

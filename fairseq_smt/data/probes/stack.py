@@ -14,8 +14,8 @@ from fairseq_smt.data.probes.probe import Draw, Sequences, ValueProbe, difficult
 class Stack(ValueProbe):
     """Token 0 pops, the others are values that are pushed.
 
-    Push and pop are equally likely; an empty stack is pushed on, a full one popped, and the last operation pops if it
-    can: so there is a pop in every sequence, and no pop of nothing. A shorter draw is a prefix, but
+    Push and pop are equally likely. An empty stack is pushed on, a full one popped, and the last operation pops if it
+    can. So there is a pop in every sequence, and no pop of nothing. A shorter draw is a prefix, but
     for its last operation.
     """
 
