@@ -149,7 +149,7 @@ def test_settings_are_those_that_differ(stage, trained):
     smt, dmt = (checkpoint_utils.load_checkpoint_to_cpu(str(path))["cfg"] for path in paths)
     found = {setting.flag: setting for setting in settings_of([smt, dmt])}
     assert found["--criterion"].values == ("smt", "dmt") and found["--criterion"].differs
-    assert found["--drift-weight"].values == (None, "2") and found["--drift-weight"].default == "1"
+    assert found["--drift-weight"].values == (None, "2") and found["--drift-weight"].default == "0.03"
     assert found["--tokens-per-sample"].values == ("32", "32") and not found["--tokens-per-sample"].differs
     assert found["--arch"].values == ("smt_lm_tiny",) * 2 and found["--lr"].default == "0.25"
     assert not {"--chunk", "--adam-betas", "--save-dir", "--future-weight", "--seed"} & set(found)
