@@ -107,7 +107,7 @@ def test_what_is_found_by_itself_and_damaged_is_missing(stage, trained, tmp_path
     run = read_run(find_checkpoint(str(tmp_path)), "dmt")
     assert run.seconds is None and run.with_earlier > 5 and run.updates == run.at == 60
     end, before, log, board = run.missing
-    assert end.startswith("The end of dmt: ") and "checkpoint_last.pt cannot be read" in end
+    assert end.startswith("The end of dmt: ") and "checkpoint_last.pt is damaged" in end
     assert before == "The seconds of dmt without the stages before it: gone.pt is not here."
     assert "--log-file" in log and "--tensorboard-logdir" in board and str(tmp_path / "tb") in board
 
