@@ -5,7 +5,8 @@
     python scripts/run_page.py docs/how-to/sample.md docs/how-to/export.md UPDATES=500 LENGTH=200
 
 A page runs in a folder of its own that looks like a fresh clone. How-to pages go on from the README's four commands,
-which run first, once. The commands are those beside this interpreter. NAME=VALUE sets a variable of all pages, as in the environment of a reader.
+which run first, once. The commands are those beside this interpreter. NAME=VALUE sets a variable of all pages, as in
+the environment of a reader.
 """
 
 import argparse
