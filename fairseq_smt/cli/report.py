@@ -51,7 +51,9 @@ def main(argv: list[str] | None = None) -> None:
     page = page_of(read(args), args)
     content = page.html().encode()
     write(args.output, content)
-    logger.info(f"wrote {args.output}, {len(content) / 1e6:.1f} MB" + "".join(f"\n{line}" for line in told(page)))
+    for sentence in page.missing:
+        logger.info(f"missing: {sentence}")
+    logger.info(f"wrote {args.output}, {len(content) / 1e6:.1f} MB")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def read(args: argparse.Namespace) -> list[Run]:
     """The runs."""
     paths = [find_checkpoint(run) for run in args.runs]
-    names = names_of([str(path) for path in paths], args.names)
+    names = names_of([f"{run}/checkpoint" if os.path.isdir(run) else run for run in args.runs], args.names)
     logs, boards = args.log_file, args.tensorboard_logdir
     for flag, values in (("--log-file", logs), ("--tensorboard-logdir", boards)):
         require(values is None or len(values) == len(paths), f"{flag} gives {len(values or ())} for {len(paths)} runs.")
@@ -164,11 +166,6 @@ def add_samples(page: Page, checkpoints: dict[str, Checkpoint], args: argparse.N
             page.samples = contents.text_samples(
                 texts, args.gen_subset, args.prompt, args.samples, args.length, args.seed
             )
-
-
-def told(page: Page) -> list[str]:
-    """What is missing, for the console."""
-    return [f"missing: {sentence}" for sentence in page.missing]
 
 
 if __name__ == "__main__":

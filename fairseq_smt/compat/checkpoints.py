@@ -1,5 +1,6 @@
 """Checkpoints of any age, and damaged, foreign and absent ones as a sentence that names the file."""
 
+import errno
 import os
 import re
 import zipfile
@@ -38,9 +39,9 @@ def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, An
         state = _to_cpu(path, *args, **kwargs)
     except ConfigurationError:
         raise
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a truncated file may ask for a negative place
+            raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
         unknown = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
         if unknown:
             raise ConfigurationError(

@@ -1,11 +1,13 @@
 """The recurrent language model: m_∅, cell and readout. It needs no teacher, and no fairseq."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -68,12 +70,24 @@ class RecurrentLanguageModel(nn.Module):
             last = memories[torch.arange(len(lengths), device=tokens.device), lengths]
         return self.readout(memories[:, 1:]), last
 
-    def step(self, token: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One step: token (B,), memory (B, K, d) or None for m_∅ → logits (B, V), memory (B, K, d)."""
+    def step(self, token: Tensor, memory: Tensor | None = None, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One step: token (B,), memory (B, K, d) or None for m_∅ → logits (B, V), memory (B, K, d).
+
+        Args:
+            inputs: `cell.inputs(token)` where it is at hand, as from `reader`.
+        """
         if memory is None:
             memory = self.initial(token.shape[0])
-        memory = self.cell(memory, self.cell.inputs(token))
+        memory = self.cell(memory, self.cell.inputs(token) if inputs is None else inputs)
         return self.readout(memory), memory
+
+    @pass_without_gradient()
+    def reader(self, tokens: int) -> Callable[[Tensor], Tensor]:
+        """`cell.inputs` for `tokens` tokens that come one after another: from a table if the vocabulary has no more."""
+        if tokens < self.vocabulary:
+            return self.cell.inputs
+        table = self.cell.inputs(torch.arange(self.vocabulary, device=self.initial.weight.device))
+        return lambda token: F.embedding(token, table)
 
     @pass_without_gradient()
     def generate(
@@ -105,13 +119,13 @@ class RecurrentLanguageModel(nn.Module):
         check_sampling(temperature, top_k, top_p)
         logits, memory = self(prompt, memory)
         logits = logits[:, -1]
-        output = []
+        output, read = [], self.reader(steps * len(prompt))
         for _ in range(steps):
             if allowed is not None:
                 logits = logits.masked_fill(~allowed, -torch.inf)
             token = choose(logits, temperature, top_k, top_p, generator)
             output.append(token)
-            logits, memory = self.step(token, memory)
+            logits, memory = self.step(token, memory, read(token))
         return torch.stack(output, dim=1) if output else prompt[:, :0]
 
     def save(self, path: str | Path) -> None:

@@ -117,8 +117,8 @@ def text_samples(
             prompts = torch.tensor([ids] * number, device=checkpoint.device)
         rnn = checkpoint.model.rnn
         found[name] = continue_texts(rnn, text, prompts, length, seed, temperature=0.8, top_p=0.95)
-    titles = [continuation.prompt for continuation in next(iter(found.values()), [])]
-    return [Sample(title, {name: texts[i] for name, texts in found.items()}) for i, title in enumerate(titles)]
+    most = max(map(len, found.values()))  # a split may have fewer blocks
+    return [Sample({name: texts[i] for name, texts in found.items() if i < len(texts)}) for i in range(most)]
 
 
 def completion_picture(checkpoints: Mapping[str, Checkpoint], data: str, split: str, seed: int) -> Picture | None:

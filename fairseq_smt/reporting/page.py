@@ -27,9 +27,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt and its continuations, one per run that has any."""
+    """A prompt with its continuations, by the names of runs."""
 
-    prompt: str
     runs: dict[str, Continuation]
 
 
@@ -45,7 +44,7 @@ class Page:
         curves: pictures by the headings they stand under.
         memories: gradients, drift, loss by position, geometry.
         completions: an image grid.
-        settings: flags; `settings_differ` of them from run to run.
+        settings: flags that differ from their defaults or from run to run.
         missing: sentences.
         footer: date, version and command.
     """

@@ -1,6 +1,6 @@
 """A run of fairseq-train as what it left: checkpoints, a log, TensorBoard's files."""
 
-import os
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,57 +93,76 @@ def read_run(path: Path, name: str, log: str | None = None, board: str | None = 
     Raises:
         ConfigurationError: for what cannot be read.
     """
+    missing: list[str] = []
     state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    cfg, parent = state["cfg"], state["cfg"].checkpoint.get("finetune_from_model")
     last = path.with_name("checkpoint_last.pt")
-    end = checkpoint_utils.load_checkpoint_to_cpu(str(last)) if last.is_file() and last != path else state
-    cfg, total = state["cfg"], _seconds(end)
-    parent = cfg.checkpoint.get("finetune_from_model")
-    own: float | None = total
+    end = (_found(last, f"The end of {name}", missing) if last.is_file() and last != path else None) or state
+    before = 0.0
     if parent:
-        before = _seconds(checkpoint_utils.load_checkpoint_to_cpu(parent)) if os.path.isfile(parent) else None
-        own = total - before if before is not None and before <= total else None
+        start = _found(Path(parent), f"The seconds of {name} without the stages before it", missing)
+        before = math.inf if start is None else _seconds(start)
     run = Run(
         name=name,
         checkpoint=path,
         cfg=cfg,
         updates=_updates(end),
         at=_updates(state),
-        seconds=own,
-        with_earlier=total,
+        seconds=_seconds(end) - before if before <= _seconds(end) else None,
+        with_earlier=_seconds(end),
         parent=parent,
         parameters=_parameters(state["model"]),
         validation=last_validation(state),
+        missing=missing,
     )
-    _read_what_was_logged(run, log, board)
-    if own is None:
-        run.missing.append(
-            f"The seconds of {name} alone: {parent}, which it started from, is not here. Those shown are with the "
-            "stages before it."
-        )
+    _read_log(run, log)
+    _read_board(run, board)
     return run
 
 
-def _read_what_was_logged(run: Run, log: str | None, board: str | None) -> None:
-    logs = [log] if log else [str(path) for path in _logs(run)]
-    for path in logs:
-        found = read_log(Path(path))
-        if found.curves:
-            run.curves, run.phases = found.curves, found.phases
-            break
-        require(log is None, f"the log {log} has no values of fairseq-train: name another one by --log-file.")
+def _found(path: Path, what: str, missing: list[str]) -> dict[str, Any] | None:
+    """Another checkpoint of a run; a sentence is noted where there is none."""
+    try:
+        require(path.is_file(), f"{path} is not here.")
+        return checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    except ConfigurationError as error:
+        missing.append(f"{what}: {error}")
+        return None
+
+
+def _read_log(run: Run, named: str | None) -> None:
+    """Read the log that is named, or the first of those beside a run that has any values."""
+    if named is not None:
+        found = read_log(Path(named))
+        require(bool(found.curves), f"the log {named} has no values of fairseq-train: name another one by --log-file.")
     else:
+        found = next((log for path in _logs(run) if (log := read_log(path)).curves), None)
+    if found is None:
         run.missing.append(f"The log of {run.name}, which says how long validation took: name it by --log-file.")
-    folder = Path(board) if board else _board(run)
-    if folder is not None:
-        require(board is None or folder.is_dir(), f"--tensorboard-logdir {board} is no folder: name another one.")
-        found = read_events(folder)
-        require(bool(found) or board is None, f"--tensorboard-logdir {board} has no values of fairseq-train.")
-        run.curves.update(found)
     else:
-        run.missing.append(
-            f"TensorBoard's files of {run.name}: name their folder by --tensorboard-logdir, which is a flag of "
-            f"fairseq-train, too. {'Its curves are those of its log.' if run.curves else 'It has no curves.'}"
-        )
+        run.curves, run.phases = found.curves, found.phases
+
+
+def _read_board(run: Run, named: str | None) -> None:
+    """Read TensorBoard's files where they are named, or where a run has put them."""
+    if named is not None:
+        require(Path(named).is_dir(), f"--tensorboard-logdir {named} is no folder: name another one.")
+        found = read_events(Path(named))
+        require(bool(found), f"--tensorboard-logdir {named} has no values of fairseq-train: name another one.")
+        run.curves.update(found)
+        return
+    folder, why = _board(run), "there are none where it was trained"
+    if folder is not None:
+        try:
+            run.curves.update(read_events(folder))
+            return
+        except ConfigurationError as error:
+            why = str(error).rstrip(".")
+    has = "Its curves are those of its log." if run.curves else "It has no curves."
+    run.missing.append(
+        f"TensorBoard's files of {run.name}, {why}: name their folder by --tensorboard-logdir, a flag of fairseq-train "
+        f"too. {has}"
+    )
 
 
 def _logs(run: Run) -> list[Path]:
@@ -158,7 +177,7 @@ def _logs(run: Run) -> list[Path]:
 def _board(run: Run) -> Path | None:
     """The folder that a run logged to, or one like it beside its checkpoints."""
     named = run.cfg.common.get("tensorboard_logdir")
-    candidates = [Path(named)] if named else []
+    candidates = [Path(named), run.folder.parent / named] if named else []
     candidates += sorted(path for path in run.folder.glob("*") if path.is_dir())
     return next((path for path in candidates if holds_events(path)), None)
 

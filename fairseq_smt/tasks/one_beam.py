@@ -66,8 +66,9 @@ class OneBeam:
         start, memory = self._read(tokens, scores, prompts)
         alive, ends = list(range(len(tokens))), [longest] * len(tokens)
         token, rows = tokens[:, start], slice(None)
+        read = self.rnn.reader((longest + 1 - start) * len(tokens))
         for step in range(start, longest + 1):
-            logits, memory = self.rnn.step(token, memory)
+            logits, memory = self.rnn.step(token, memory, read(token))
             lprobs = self._log_probabilities(logits)
             if step < width:
                 lprobs += self.given

@@ -14,6 +14,7 @@ from tests.support import probes
 from tests.support.commands import BLOCKS, TRAIN, fairseq, run
 from tests.support.page import self_contained
 from tests.support.stages import flags_of
+from tests.support.training import records
 
 SMALL = ["--cpu", "--sequences", 6, "--batch-size", 6, "--length", 40]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -179,6 +180,16 @@ def test_figures_are_drawn_at_each_validation_or_it_is_said_why_not(stages):
     assert written(stages / "tb") == figures
     assert "--tensorboard-figures draws nothing without --tensorboard-logdir" in (stages / "dmt.log").read_text()
     assert "draws nothing" not in (stages / "bptt.log").read_text()
+
+
+def test_a_checkpoint_tells_of_its_last_validation_alone(stages):
+    from fairseq_smt.cli.loading import last_validation
+
+    first, last = records((stages / "bptt.log").read_text(), "test")
+    found = last_validation(torch.load(stages / "bptt" / "checkpoint_last.pt", weights_only=False))
+    for name in ("loss", "rnn_nll", "rnn_bpb"):
+        before, after = float(first[f"test_{name}"]), float(last[f"test_{name}"])
+        assert found[name] == pytest.approx(after, abs=1e-3) and abs(before - after) > 0.01
 
 
 def test_refusals(trained, report, tmp_path):

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from fairseq_smt.core.errors import ConfigurationError
+from fairseq_smt.core.language_model import choose
 from fairseq_smt.pretrained import Pretrained
 from fairseq_smt.pretrained.cost import Cost
 from fairseq_smt.pretrained.state import State
 from fairseq_smt.pretrained.stream import READ_AT_ONCE, Stream
+from tests.support.operations import Operations
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,21 @@ def test_writing_is_generating(model, sampling):
         **sampling,
     )
     assert written == expected[0].tolist() and min(written) >= 4
+
+
+def test_a_symbol_costs_what_a_step_of_the_core_does(model):
+    """In operations of torch: no more than two beside those of choosing and of a step; reading takes fewer."""
+    stream = Stream(model, generator=torch.Generator())
+    logits, memory = stream.logits, stream.memory
+    with Operations() as core:
+        for _ in range(20):
+            logits, memory = model.rnn.step(choose(logits, 1.0, 0, 1.0, stream.generator), memory)
+    with Operations() as written:
+        ids = [stream.next() for _ in range(20)]
+    with Operations() as read:
+        stream.read(ids)
+    assert len(core.names) <= len(written.names) <= len(core.names) + 2 * 20
+    assert len(read.names) < len(core.names)
 
 
 def test_a_state_goes_on(model, tmp_path):

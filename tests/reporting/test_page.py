@@ -27,7 +27,7 @@ def hostile_page() -> Page:
         picture,
         {HOSTILE: [picture]},
         [picture],
-        [Sample(HOSTILE, {HOSTILE: Continuation(HOSTILE, HOSTILE)})],
+        [Sample({HOSTILE: Continuation(HOSTILE, HOSTILE)})],
         picture,
         [Setting(HOSTILE, HOSTILE, (HOSTILE,)), Setting("--a", None, (HOSTILE, None))],
         [HOSTILE],

@@ -93,11 +93,23 @@ def test_seconds_of_a_stage_are_its_own(stage, trained, tmp_path):
     assert rows["started from"] == ["–", "smt"] and rows["criterion"] == ["smt", "dmt"]
     assert best_of(run, "rnn_nll").update is None  # it has no curves: the checkpoint alone tells of it
     assert len(run.missing) == 2 and "--log-file" in run.missing[0] and "--tensorboard-logdir" in run.missing[1]
+
+
+def test_what_is_found_by_itself_and_damaged_is_missing(stage, trained, tmp_path):
     state = torch.load(stage / "checkpoint_last.pt", weights_only=False)
     state["cfg"]["checkpoint"]["finetune_from_model"] = "gone.pt"
-    torch.save(state, tmp_path / "checkpoint_last.pt")
-    moved = read_run(tmp_path / "checkpoint_last.pt", "dmt")
-    assert moved.seconds is None and "gone.pt, which it started from, is not here" in moved.missing[-1]
+    torch.save(state, tmp_path / "checkpoint_best.pt")
+    (tmp_path / "checkpoint_last.pt").write_bytes((stage / "checkpoint_last.pt").read_bytes()[:5000])
+    (tmp_path / "tb" / "valid").mkdir(parents=True)
+    whole = next((trained / "tb" / "valid").glob("events*")).read_bytes()
+    (tmp_path / "tb" / "valid" / "events.out.tfevents.1").write_bytes(whole[:40] + bytes(range(256)) + whole[40:])
+    (tmp_path / "a.log").write_bytes(bytes(range(256)))
+    run = read_run(find_checkpoint(str(tmp_path)), "dmt")
+    assert run.seconds is None and run.with_earlier > 5 and run.updates == run.at == 60
+    end, before, log, *board = run.missing
+    assert end.startswith("The end of dmt: ") and "checkpoint_last.pt is damaged" in end
+    assert before == "The seconds of dmt without the stages before it: gone.pt is not here."
+    assert "--log-file" in log and all("--tensorboard-logdir" in sentence for sentence in board)
 
 
 def test_log_and_board_are_found_beside_a_folder_that_was_moved(trained, tmp_path):
@@ -137,7 +149,7 @@ def test_settings_are_those_that_differ(stage, trained):
     smt, dmt = (checkpoint_utils.load_checkpoint_to_cpu(str(path))["cfg"] for path in paths)
     found = {setting.flag: setting for setting in settings_of([smt, dmt])}
     assert found["--criterion"].values == ("smt", "dmt") and found["--criterion"].differs
-    assert found["--drift-weight"].values == (None, "2") and found["--drift-weight"].default == "1"
+    assert found["--drift-weight"].values == (None, "2") and found["--drift-weight"].default == "0.03"
     assert found["--tokens-per-sample"].values == ("32", "32") and not found["--tokens-per-sample"].differs
     assert found["--arch"].values == ("smt_lm_tiny",) * 2 and found["--lr"].default == "0.25"
     assert not {"--chunk", "--adam-betas", "--save-dir", "--future-weight", "--seed"} & set(found)

@@ -66,7 +66,7 @@ def programs(folder: Path) -> None:
 
 def clone(folder: Path) -> Path:
     """A folder that looks like a fresh clone in which the reader has put a book and some images."""
-    for name in ("fairseq_smt", "scripts", "examples", "docs", "tests", "benchmarks", "pyproject.toml", "setup.py"):
+    for name in (*PLACES, "models", "pyproject.toml", "setup.py"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "book.txt").write_text("".join(topics[name] for name in sorted(topics)[:24])[:60_000])
     (folder / "mnist").mkdir()
