@@ -23,10 +23,7 @@ from tests.support.pages import FENCE, clone, promised, renewed, run  # noqa: E4
 
 def rewrite(page: Path, printed: dict[int, str]) -> None:
     """Put new numbers into the page's outputs, and new texts into its samples."""
-    new = iter(
-        renewed(block.text, printed[number]) if block.kind == "output" else f"{printed[number].strip()}\n"
-        for number, block in promised(page)
-    )
+    new = iter(renewed(block, printed[number]) for number, block in promised(page))
 
     def replace(match) -> str:
         kind = match[1].strip()
