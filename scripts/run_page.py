@@ -5,7 +5,8 @@
     python scripts/run_page.py docs/how-to/sample.md docs/how-to/export.md UPDATES=500 LENGTH=200
 
 A page runs in a folder of its own that looks like a fresh clone. How-to pages go on from the README's four commands,
-which run first, once. NAME=VALUE sets a variable of all pages, as in the environment of a reader.
+which run first, once. The commands are those beside this interpreter. NAME=VALUE sets a variable of all pages, as in
+the environment of a reader.
 """
 
 import argparse
@@ -17,15 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.pages import FENCE, clone, programs, promised, renewed, run  # noqa: E402
+from tests.support.pages import FENCE, clone, promised, renewed, run  # noqa: E402
 
 
 def rewrite(page: Path, printed: dict[int, str]) -> None:
     """Put new numbers into the page's outputs, and new texts into its samples."""
-    new = iter(
-        renewed(block.text, printed[number]) if block.kind == "output" else f"{printed[number].strip()}\n"
-        for number, block in promised(page)
-    )
+    new = iter(renewed(block, printed[number]) for number, block in promised(page))
 
     def replace(match) -> str:
         kind = match[1].strip()
@@ -41,9 +39,7 @@ def main() -> None:
     variables = dict(word.split("=", 1) for word in words if "=" in word)
     pages = [Path(word).resolve() for word in words if "=" not in word]
     with tempfile.TemporaryDirectory() as folder:
-        path, started = Path(folder) / "venv" / "bin", Path(folder) / "readme"
-        programs(path)
-        (path.parent / "installed").touch()
+        path, started = Path(sys.executable).parent, Path(folder) / "readme"
         if any(page.parent.name == "how-to" for page in pages):
             started.mkdir()
             run(ROOT / "README.md", clone(started), path, part="## Your own text", **variables)

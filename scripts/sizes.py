@@ -91,8 +91,8 @@ def mebibytes(cost: Cost, modules: Modules, method: str) -> float:
     return (4 * cost.held + PER_PARAMETER * trained + frozen) / MIB
 
 
-def rows_of(arch: str, most: int, number: int, device: torch.device) -> list[str]:
-    """One line of the table."""
+def row_of(arch: str, most: int, number: int, device: torch.device, at_least: float = 0.5) -> list[str]:
+    """One line of the table; every case is measured for `at_least` seconds in each of `number` rounds."""
     sizes, found = sizes_of(arch), recipe(arch, "smt")
     length, batch_size = found["task"]["tokens_per_sample"], found["dataset"]["batch_size"]
     measured, modules = max(1, min(batch_size, most // length)), modules_of(sizes, device)
@@ -100,7 +100,7 @@ def rows_of(arch: str, most: int, number: int, device: torch.device) -> list[str
     cases = {method: update(method, objective, modules, batch) for method, objective in kinds.items()}
     prompt = batch.inputs[:1, :8]
     cases["generate"] = lambda: modules.rnn.generate(prompt, steps=64)
-    times = medians(rounds(cases, device, number, 0.5, arch))
+    times = medians(rounds(cases, device, number, at_least, arch))
     rolled = kinds["dmt"]
     chunk, offset = (length, 0) if rolled.rollout == "sequential" else (rolled.chunk, 1)
     costs = {
@@ -129,7 +129,7 @@ def main() -> None:
     args = parser.parse_args()
     head = ["`--arch`", "RNN", "teacher", "future predictor", "memory", "B × T", "MiB, SMT", "MiB, DMT"]
     head += ["measured at", "tokens/s, SMT", "tokens/s, DMT", "generated/s"]
-    rows = [rows_of(arch, args.most_tokens, args.rounds, torch.device(args.device)) for arch in args.arch]
+    rows = [row_of(arch, args.most_tokens, args.rounds, torch.device(args.device)) for arch in args.arch]
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     print(f"{torch.get_num_threads()} thread(s), {versions}, {args.device}\n")
     print("\n".join(table(head, rows)))

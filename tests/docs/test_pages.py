@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT
-from tests.support.pages import PAGES, absent, blocks, clone, programs, promised, run
+from tests.support.pages import PAGES, Block, absent, blocks, clone, programs, promised, renewed, run
 
 RUN = [ROOT / name for name in ("README.md", "docs/tutorial.md", "models/README.md")]
 RUN += sorted((ROOT / "docs/how-to").glob("*.md"))
@@ -100,3 +100,11 @@ def test_what_is_not_run_is_said():
 )
 def test_an_output_is_compared_line_by_line_and_not_in_its_numbers(shown, printed, missing):
     assert absent(shown, printed) == missing
+
+
+def test_an_output_is_renewed_by_the_last_lines_that_it_stands_for():
+    log = "loss 3.1 | bits 9\nloss 2.5 | bits 8\n2026-01-01 00:00:00 | INFO | x\nend 7\n"
+    shown = Block("output", "loss 0 | …\n… bits 0\nend 0\n")
+    assert renewed(shown, log) == "loss 2.5 | …\n… bits 8\nend 7\n"
+    assert renewed(Block("output", "loss 0 | …\nloss 0 | …\n"), log) == "loss 3.1 | …\nloss 2.5 | …\n"
+    assert renewed(Block("sample", "nothing\n"), "2026-01-01 00:00:00 | INFO | x\na text\n") == "a text\n"

@@ -3,12 +3,15 @@
 import re
 
 import pytest
+import torch
 from fairseq import options
 
 import reference
+import sizes
 from tests.support.commands import ROOT, fairseq
 from tests.support.stages import flags_of
 from tests.support.training import records
+from updates import modules_of
 
 OF_FAIRSEQ = {
     *("epoch", "update", "num_updates", "wps", "ups", "wpb", "bsz", "lr", "gnorm", "clip", "wall", "train_wall"),
@@ -74,3 +77,18 @@ def test_every_metric_that_is_logged_has_a_row_and_every_row_is_logged(stage, da
     page = described()
     wanted = {name for name, criterions in page.items() if criterions & {"all", stage}} - {"accuracy"}
     assert found == wanted, f"not on the page: {found - wanted}; on the page alone: {wanted - found}"
+
+
+def test_the_table_of_sizes_counts_and_measures():
+    row = sizes.row_of("smt_lm_tiny", most=256, number=1, device=torch.device("cpu"), at_least=0)
+    modules = modules_of(sizes.sizes_of("smt_lm_tiny"))
+    parts = (modules.rnn, modules.teacher, modules.future)
+    assert row[1:4] == [sizes.millions(sum(p.numel() for p in part.parameters())) for part in parts]
+    assert row[4:6] == ["2 × 16", "8 × 32"] and row[8] == "8 × 32"
+    assert all(float(value.replace(",", "")) > 0 for value in row[9:])
+
+
+def test_more_memory_is_computed_for_more_blocks():
+    found = sizes.sizes_of("smt_lm_small")
+    few, many = (sizes.mebibytes(sizes.smt(found, rows, 128), modules_of(found), "smt") for rows in (8, 16))
+    assert few < many < 2 * few

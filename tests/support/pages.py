@@ -140,17 +140,27 @@ def absent(shown: str, printed: str) -> list[str]:
     return [line for line in wanted if not any(map(pattern(line).fullmatch, lines))]
 
 
-def renewed(shown: str, printed: str) -> str:
-    """A shown output with the numbers of the last lines printed that it stands for."""
-    lines, found = printed.splitlines(), []
-    for line in reversed(shown.splitlines()):
-        matches = [i for i, text in enumerate(lines) if line.strip() and pattern(line).fullmatch(text)]
+def renewed(block: Block, printed: str) -> str:
+    """A shown block as it is to be: a sample anew, an output with the numbers of the last lines that it stands for."""
+    if block.kind == "sample":
+        return "\n".join(line for line in printed.strip().splitlines() if not LOGGED.match(line)) + "\n"
+    lines, found, below = printed.splitlines(), [], None
+    for line in reversed(block.text.splitlines()):
+        wanted = pattern(line)
+        if wanted == below:  # lines of one form stand for several; of two forms, they may show parts of one
+            lines.pop()
+        below = wanted
+        matches = [i for i, text in enumerate(lines) if line.strip() and wanted.fullmatch(text)]
         if matches:
-            numbers = iter(pattern(line).fullmatch(lines[matches[-1]]).groups())
-            lines = lines[: matches[-1]]
+            lines = lines[: matches[-1] + 1]
+            numbers = iter(wanted.fullmatch(lines[-1]).groups())
             line = re.sub(r"\d[\d.,]*\d|\d", lambda _: next(numbers), line)  # noqa: B023  (used at once)
         found.insert(0, line)
     return "\n".join(found) + "\n"
+
+
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d |INFO:|WARNING:")
+"""How a line of a log begins."""
 
 
 # --- links ---
