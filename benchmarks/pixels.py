@@ -68,7 +68,8 @@ def setting_of(form: PixelFormat, rows: int) -> Setting:
     teacher = "--trunk-layers 2 --future far --futures 1 --future-width 32"
     smt = f"{setting.smt} --future-positions 32 --future-weight 2 --readout-positions 1"
     smt += " --dynamics-weight 0.5 --pursuit-weight 0.3"
-    dmt = f"--batch-size {rows} --rollout sequential --drift-weight 1 {through}"
+    dmt = f"--batch-size {rows} --rollout sequential --drift-weight 1"
+    dmt += f" --drift-backprop {form.length} --ce-backprop {form.length}"  # the one target reaches every pixel
     return replace(setting, teacher=teacher, smt=smt, dmt=dmt, quality="accuracy", share=0.5)
 
 
