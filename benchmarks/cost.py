@@ -137,9 +137,17 @@ def transformer_step(sizes: Sizes, rows: float) -> Work:
     return layer.repeated(rnn.cell_layers) + Work(held=rows * sizes.memory, kernels=7)
 
 
+def slots_step(sizes: Sizes, rows: float) -> Work:
+    """12·d² FLOPs a row for the register and 4·d·(K - 2) for two addresses; 4·K·d numbers and some of the register are held."""
+    tokens, width = sizes.rnn.memory_tokens, sizes.rnn.memory_width
+    products = linear(rows, width, 3 * width + 1) + linear(2 * rows, width, tokens - 2) + linear(rows, width, 3 * width)
+    return products + Work(held=rows * (4 * sizes.memory + 7 * width + 3 * tokens), kernels=31)
+
+
 CELL_STEPS: dict[str, Callable[[Sizes, float], Work]] = {
     "mlp": mlp_step,
     "gru": gru_step,
+    "slots": slots_step,
     "lstm": lstm_step,
     "transformer": transformer_step,
 }
@@ -147,11 +155,12 @@ CELL_STEPS: dict[str, Callable[[Sizes, float], Work]] = {
 
 
 def cell_inputs(sizes: Sizes, tokens: float) -> Work:
-    """What the cell computes of the tokens alone: 2·H FLOPs per number of the gates and symbol, once for each of V."""
-    gates, table = {"gru": 3, "lstm": 2}.get(sizes.rnn.cell, 0) * sizes.memory, tokens > sizes.vocabulary
-    if not gates:
+    """What the cell computes of the tokens alone: 2·H FLOPs per number of a step's input and symbol, once for each of V."""
+    numbers = {"gru": 3 * sizes.memory, "lstm": 2 * sizes.memory, "slots": 5 * sizes.rnn.memory_width + 1}
+    table = tokens > sizes.vocabulary
+    if sizes.rnn.cell not in numbers:
         return Work(kernels=1)
-    work = linear(sizes.vocabulary if table else tokens, sizes.rnn.cell_hidden, gates)
+    work = linear(sizes.vocabulary if table else tokens, sizes.rnn.cell_hidden, numbers[sizes.rnn.cell])
     return replace(work, held=0) if table else work
 
 

@@ -19,7 +19,7 @@ from fairseq_smt.core.teacher import HEADS
 
 SIZES = Sizes(
     20,
-    RnnConfig(2, 16, cell_hidden=16, cell_layers=1, cell_heads=2),
+    RnnConfig(4, 16, cell_hidden=16, cell_layers=1, cell_heads=2),
     TeacherConfig(trunk_width=16, trunk_layers=1, trunk_heads=2, teacher_window=8),
     FutureConfig(futures=4, future_width=16, future_heads=2),
 )

@@ -100,6 +100,36 @@ def test_the_lstm_refuses_an_odd_memory():
         make_model("lstm", memory_tokens=3)
 
 
+def test_slots_give_a_value_back_to_its_key():
+    """With an open gate and sharp addresses, what follows a key is read when the key comes again."""
+    cell = make_cell("slots")
+    keys = torch.tensor([[1.0] * (D // 2) + [-1.0] * (D // 2), [1.0, -1.0] * (D // 2)])
+    other = torch.tensor([1.0, 1.0, -1.0, -1.0] * (D // 4))
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.zero_()
+        cell.address.weight.copy_(keys)
+        cell.read_in.weight[2 * D :] = torch.eye(D)  # the register's new content is what is read
+
+    def given(key, value=other, write=-99.0):
+        return torch.cat((torch.zeros(3 * D), key, value, torch.tensor([write])))[None]
+
+    memory = normalize_memory(torch.randn(1, K, D))
+    values = torch.randn(2, D)
+    for key, value in zip(keys, values, strict=True):
+        memory = cell(cell(memory, given(key)), given(other, value, write=99.0))
+    for key, value in zip(keys, values, strict=True):
+        at = 2 + int(key @ keys[0] == 0)
+        torch.testing.assert_close(memory[0, at], normalize_memory(value), atol=1e-3, rtol=0)
+        register = torch.lerp(normalize_memory(value).tanh(), memory[0, 1], 0.5)
+        torch.testing.assert_close(cell(memory, given(key))[0, 1], normalize_memory(register), atol=1e-2, rtol=0)
+
+
+def test_slots_need_three_memory_tokens():
+    with pytest.raises(ConfigurationError, match="--memory-tokens 2 is too few"):
+        make_model("slots", memory_tokens=2)
+
+
 @pytest.mark.parametrize("objective", [SupervisedMemoryTraining, DaggerMemoryTraining])
 def test_the_lstm_follows_no_labels(objective):
     with pytest.raises(ConfigurationError, match="--cell lstm is a baseline"):

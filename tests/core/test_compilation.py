@@ -66,8 +66,8 @@ def test_compiled_code_gives_the_results(pytestconfig, caplog):
 
 
 def cell_call(name):
-    cell = make_modules(name).rnn.cell
-    return cell, (torch.randn(3, K, D), cell.inputs(torch.randint(V, (3,))).detach())
+    cell = make_modules(name, memory=(2 * K, D)).rnn.cell
+    return cell, (torch.randn(3, 2 * K, D), cell.inputs(torch.randint(V, (3,))).detach())
 
 
 def teacher_call(head):

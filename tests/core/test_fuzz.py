@@ -26,7 +26,7 @@ from fairseq_smt.core.objectives import (
 from fairseq_smt.core.teacher import HEADS, build_teacher
 from tests.support.toy import FOLLOWERS, gradient_size, parameters
 
-K, D, SPECIALS = 2, 4, 4
+K, D, SPECIALS = 4, 4, 4
 LONGEST = 9
 few = st.integers(1, 4)
 some = st.integers(1, LONGEST + 4)

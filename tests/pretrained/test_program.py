@@ -30,7 +30,7 @@ assert "fairseq_smt" not in sys.modules
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_program_takes_the_same_steps(tmp_path, cell):
-    sizes = RnnConfig(2, 8, cell, cell_hidden=16, cell_layers=1, cell_heads=2, readout_hidden=4)
+    sizes = RnnConfig(4, 8, cell, cell_hidden=16, cell_layers=1, cell_heads=2, readout_hidden=4)
     rnn = RecurrentLanguageModel(11, sizes).eval().requires_grad_(False)
     save_program(rnn, tmp_path / "step.pt2")
     for batch in (1, 2, 50):

@@ -67,7 +67,7 @@ def test_a_state_goes_on(model, tmp_path):
     first = Stream(model, generator=torch.Generator().manual_seed(3))
     found = [first.next() for _ in range(30)]
     State(first.memory, b"\xc3", first.generator.get_state()).save(tmp_path / "state", "me")
-    state = State.load(tmp_path / "state", "me", (2, 8))
+    state = State.load(tmp_path / "state", "me", (4, 8))
     generator = torch.Generator()
     generator.set_state(state.random)
     second = Stream(model, state.memory, generator=generator)
@@ -82,11 +82,11 @@ def test_states_of_others_and_damaged_ones_are_refused(model, exports, tmp_path)
     whole = path.read_bytes()
     damaged = "is no whole file of fairseq-smt-stream"
     for fingerprint, shape, content, sentence in [
-        (other.config.fingerprint, (2, 8), whole, "of another model: name another file by --state"),
+        (other.config.fingerprint, (4, 8), whole, "of another model: name another file by --state"),
         (model.config.fingerprint, (2, 4), whole, "damaged memory"),
-        (model.config.fingerprint, (2, 8), whole[:-1], damaged),
-        (model.config.fingerprint, (2, 8), b"", damaged),
-        (model.config.fingerprint, (2, 8), (exports["byte"][0] / "model.safetensors").read_bytes(), damaged),
+        (model.config.fingerprint, (4, 8), whole[:-1], damaged),
+        (model.config.fingerprint, (4, 8), b"", damaged),
+        (model.config.fingerprint, (4, 8), (exports["byte"][0] / "model.safetensors").read_bytes(), damaged),
     ]:
         path.write_bytes(content)
         with pytest.raises(ConfigurationError, match=sentence):

@@ -36,7 +36,7 @@ def export(folder: Path, kind: str, seed: int = 0, cell: str = "mlp") -> Recurre
     folder.mkdir()
     torch.manual_seed(seed)
     made, symbols = words(kind)
-    sizes = RnnConfig(2, 8, cell, cell_hidden=16, cell_layers=1, cell_heads=2)
+    sizes = RnnConfig(4, 8, cell, cell_hidden=16, cell_layers=1, cell_heads=2)
     rnn = RecurrentLanguageModel(len(symbols) + len(SPECIAL), sizes).eval().requires_grad_(False)
     save(folder, rnn, made, [(symbol, 1) for symbol in symbols], IDS, BLOCKS)
     return rnn

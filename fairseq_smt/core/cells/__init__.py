@@ -14,11 +14,12 @@ from torch import nn
 from fairseq_smt.core.cells.gru import GRUCell
 from fairseq_smt.core.cells.lstm import LSTMCell
 from fairseq_smt.core.cells.mlp import MLPCell
+from fairseq_smt.core.cells.slots import SlotsCell
 from fairseq_smt.core.cells.transformer import TransformerCell
 from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import require, require_positive
 
-CELLS = {"mlp": MLPCell, "transformer": TransformerCell, "gru": GRUCell, "lstm": LSTMCell}
+CELLS = {"mlp": MLPCell, "transformer": TransformerCell, "gru": GRUCell, "slots": SlotsCell, "lstm": LSTMCell}
 
 
 def follows_labels(cell: nn.Module | type[nn.Module]) -> bool:
