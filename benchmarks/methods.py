@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-CELL_FLAGS = {"lstm": "--cell lstm --memory-tokens 8"}
-"""An LSTM remembers h and c: with twice the 4 memory tokens h is as wide as the memory of other cells."""
+CELL_FLAGS = {
+    "lstm": "--cell lstm --memory-tokens 8",  # h and c: with twice the 4 memory tokens h is as wide as other memories
+    "slots": "--cell slots --memory-tokens 18 --memory-width 16",  # about as many numbers, in sixteen slots
+}
+"""What a cell asks of the memory beside its name."""
 
 RATES = (0.002, 0.004, 0.008)
 """Where the search for a learning rate begins; it goes on in the same steps while the best one is at the edge."""

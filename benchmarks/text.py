@@ -67,7 +67,7 @@ def setting_of(length: int, rows: int, texts: int, valid_batches: int) -> Settin
         cut_rows=rows * length // cut,
         texts=texts,
         valid_batches=valid_batches,
-        share=0.25,
+        share=0.15,
     )
 
 
