@@ -36,8 +36,7 @@ def test_dmt_on_the_cache_is_dmt_on_the_live_teacher(data, trained, labels, tmp_
     names = [name for name in cached if name != "teacher_fingerprint"]
     moved = [(live[name] - before[name], cached[name] - live[name]) for name in names]
     learnt, apart = (torch.cat([x.flatten() for x in each]).norm() for each in zip(*moved, strict=True))
-    print("RATIO", apart / learnt, len(moved))
-    assert apart < 0.05 * learnt  # AdamW may turn a gradient of nearly 0 around, which moves a single weight
+    assert apart < 0.01 * learnt  # AdamW may turn a gradient of nearly 0 around, which moves a single weight
     assert unpack(cached["teacher_fingerprint"]) == unpack(before["teacher_fingerprint"]) > UNKNOWN
 
 
