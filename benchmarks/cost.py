@@ -138,7 +138,7 @@ def transformer_step(sizes: Sizes, rows: float) -> Work:
 
 
 def slots_step(sizes: Sizes, rows: float) -> Work:
-    """12·d² FLOPs a row for the register and 4·d·(K - 2) for two addresses; held are 4·K·d numbers and the register's."""
+    """12·d² FLOPs a row for the register, 4·d·(K - 2) for two addresses; held are 4·K·d numbers and the register's."""
     tokens, width = sizes.rnn.memory_tokens, sizes.rnn.memory_width
     products = linear(rows, width, 3 * width + 1) + linear(2 * rows, width, tokens - 2) + linear(rows, width, 3 * width)
     return products + Work(held=rows * (4 * sizes.memory + 7 * width + 3 * tokens), kernels=31)
@@ -155,7 +155,7 @@ CELL_STEPS: dict[str, Callable[[Sizes, float], Work]] = {
 
 
 def cell_inputs(sizes: Sizes, tokens: float) -> Work:
-    """What the cell computes of the tokens alone: 2·H FLOPs per number of a step's input, once for each of V symbols."""
+    """What the cell makes of the tokens alone: 2·H FLOPs per number of a step's input, once for each of V symbols."""
     numbers = {"gru": 3 * sizes.memory, "lstm": 2 * sizes.memory, "slots": 5 * sizes.rnn.memory_width + 1}
     table = tokens > sizes.vocabulary
     if sizes.rnn.cell not in numbers:
