@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast everything is: training by every method, its floor, memory, generation and scoring. Writes Markdown.
 
-    python benchmarks/speed.py --output docs/results/2026-11-25-speed.md
+    python benchmarks/speed.py --output docs/results/2026-11-28-speed.md
     python benchmarks/speed.py --quick --parts updates floor
 
 One process measures, round after round over all cases of a table, so that a slow spell of the machine meets them all;
