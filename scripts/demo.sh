@@ -46,7 +46,7 @@ train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates an
 
 smt() {
     local forecast=(--updates "$updates" --whole 5.5) # DMT takes about four times as long, scores the rest
-    train smt "$updates" --criterion smt --batch-size 16 --lr 0.006
+    train smt "$updates" --criterion smt --batch-size 16 --lr 0.002
 }
 
 dmt() {
