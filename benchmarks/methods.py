@@ -20,7 +20,7 @@ class Stage:
     Attributes:
         name: tells its flags from those of all other stages of the study.
         flags: what makes it.
-        measure: what the validation judges it by: an accuracy, which should be high, or a loss.
+        measure: what the validation judges it by, if it is the last: an accuracy, which should be high, or a loss.
         share: of the method's budget.
         rates: learning rates to begin the search with, in steps of one factor.
         start: positions that a length curriculum begins at; 0 for none.
@@ -37,6 +37,11 @@ class Stage:
     def sign(self) -> int:
         """1 where a large measure is good, else -1."""
         return 1 if self.measure.endswith("accuracy") else -1
+
+    @property
+    def usual(self) -> float:
+        """The learning rate in the middle of those that the search begins with."""
+        return sorted(self.rates)[len(self.rates) // 2]
 
     def grown(self, start: int) -> "Stage":
         """The same with a length curriculum from `start` positions; 0: without."""
@@ -63,7 +68,6 @@ class Setting:
         valid_batches: batches of T tokens in a validation.
         width: of fairseq's models.
         quality: `nll` or `accuracy`, of the RNN.
-        judged: measure of the teacher after SMT.
         share: of SMT in the budget.
     """
 
@@ -80,7 +84,6 @@ class Setting:
     valid_batches: int = 1
     width: int = 256
     quality: str = "nll"
-    judged: str = "ceiling_nll"
     share: float = 0.3
 
     @property
@@ -109,7 +112,7 @@ def smt_dmt(s: Setting, cell: str, smt: str = "smt", dmt: str = "dmt", more: str
     """SMT, then DMT with `more` flags; a variant gives the stages that differ another name."""
     both = f"{s.model(cell)} {s.teacher}"
     return (
-        Stage(f"{cell}-{smt}", f"{both} --criterion smt {s.smt}", s.judged, s.share),
+        Stage(f"{cell}-{smt}", f"{both} --criterion smt {s.smt}", s.measure, s.share),
         Stage(f"{cell}-{dmt}", f"{both} --criterion dmt --train rnn {s.dmt} {more}", s.measure, 1 - s.share),
     )
 

@@ -102,7 +102,6 @@ def setting_of(case: Case) -> Setting:
         dmt=recipe.dmt,
         width=128,
         quality="accuracy",
-        judged="future_nll",
         share=recipe.share,
         valid_batches=2,
     )

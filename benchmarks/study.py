@@ -65,18 +65,27 @@ class Study:
         full = self.runs.seconds_per_update(kind, flags.replace(f"--curriculum-start {start}", ""))
         return full * (1 + (1 + start / self.length) / 2) / 2 if start else full
 
-    def _judged(self, before: str, stage: Stage, rate: float, budget: float) -> float:
-        """How good a learning rate is; a run that did not stay finite is worst."""
-        curve = self.runs.result(self.run(before, stage, rate, budget, 1))["curve"]
-        return stage.sign * curve[-1][stage.measure] if curve else -math.inf
+    def _judged(self, before: str, stages: tuple[Stage, ...], rate: float, budget: float) -> float:
+        """How good a learning rate of the first of these stages is: what the last makes of it, each at its usual rate.
 
-    def search(self, stage: Stage, before: str, budget: float) -> list[float]:
-        """Learning rates that are as good as the best one, the best one first.
+        A run that did not stay finite is worst.
+        """
+        first, *later = stages
+        names = [before, self.run(before, first, rate, budget, 1)]
+        for stage in later:
+            if self.is_finite(names[-1]):
+                names.append(self.run(names[-1], stage, stage.usual, budget, 1))
+        curve = self.runs.result(names[-1])["curve"]
+        return stages[-1].sign * curve[-1][stages[-1].measure] if curve else -math.inf
+
+    def search(self, stages: tuple[Stage, ...], before: str, budget: float) -> list[float]:
+        """Learning rates of the first of these stages that are as good as the best one, the best one first.
 
         While all of them are at the edge of those tried, more are.
         """
-        factor, tie = stage.rates[1] / stage.rates[0], TIE[stage.measure.rpartition("_")[2]]
-        found = {rate: self._judged(before, stage, rate, budget) for rate in stage.rates}
+        usual = stages[0].rates
+        factor, tie = usual[1] / usual[0], TIE[stages[-1].measure.rpartition("_")[2]]
+        found = {rate: self._judged(before, stages, rate, budget) for rate in usual}
         for left in range(self.widenings, -1, -1):
             best = max(found.values())
             good = sorted((rate for rate in found if found[rate] >= best - tie), key=lambda r: -found[r])
@@ -84,18 +93,18 @@ class Study:
             if not left or (best > -math.inf and any(rate not in edges for rate in good)):
                 return good
             rate = float(f"{edges[good[0] if best > -math.inf else min(found)]:.3g}")
-            found[rate] = self._judged(before, stage, rate, budget)
+            found[rate] = self._judged(before, stages, rate, budget)
 
     def tune(self, stages: tuple[Stage, ...], budget: float, longer: "Study | None" = None) -> list[float]:
         """The best learning rate of each stage, given those of the stages before it; ties are decided by `longer`."""
         best: list[float] = []
-        for i, stage in enumerate(stages):
+        for i in range(len(stages)):
             before = self.final(stages[:i], best, budget, 1)
-            good = self.search(stage, before[-1] if before else "", budget)
+            good = self.search(stages[i:], before[-1] if before else "", budget)
             if longer is not None and len(good) > 1:
                 there = longer.final(stages[:i], best, budget, 1)
                 last = there[-1] if there else ""
-                good.sort(key=lambda rate, s=stage, b=last: -longer._judged(b, s, rate, budget))
+                good.sort(key=lambda rate, i=i, b=last: -longer._judged(b, stages[i:], rate, budget))
             best.append(good[0])
         return best
 

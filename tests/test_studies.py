@@ -38,7 +38,7 @@ class Landscape:
 
 def search(folder: Path, of: dict[float, float], stage: Stage = STAGE) -> tuple[list[float], list[float]]:
     found = Landscape(folder, of, stage.measure)
-    good = Study(found, 8).search(stage, "", 1.0)
+    good = Study(found, 8).search((stage,), "", 1.0)
     return good, found.tried
 
 
@@ -63,6 +63,23 @@ def test_ties_end_a_search_and_the_longer_task_decides_them(tmp_path):
     assert study.tune((stage,), 1.0, Study(longer, 64)) == [2.0]
     assert sorted(longer.tried) == [2.0, 4.0], "only what is tied is tried at the longer length"
     assert study.tune((stage,), 1.0) == [4.0]
+
+
+class TwoStages(Landscape):
+    """The first stage has its own best learning rate, and the last does best after another."""
+
+    def result(self, name: str) -> dict:
+        first, *last = (float(part.split("-")[1]) for part in name.split("+"))
+        value = abs(math.log2(last[0])) + abs(math.log2(first)) if last else -first
+        return {"curve": [{"rnn_nll": value, "cost_seconds": 1.0}], "updates": 1}
+
+    def checkpoint(self, name: str) -> Path:
+        return self.folder / name
+
+
+def test_the_first_stage_is_judged_by_the_last(tmp_path):
+    stages = (Stage("one", "", "rnn_nll", 0.5, (1.0, 2.0, 4.0)), Stage("two", "", "rnn_nll", 0.5, (1.0, 2.0, 4.0)))
+    assert Study(TwoStages(tmp_path, {}), 8).tune(stages, 1.0) == [1.0, 1.0]
 
 
 CURVE = [
