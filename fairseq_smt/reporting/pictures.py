@@ -75,7 +75,7 @@ def curve_figure(runs: Mapping[str, tuple[Series, Series]]) -> Figure | None:
     if not values or len(values) > len(set(values)) == 1:
         return None
     figure, (panel,) = figure_of(1, SMALL)
-    figure.set_layout_engine("none")  # it takes longer than the drawing
+    figure.set_layout_engine(None)  # it takes longer than the drawing
     figure.subplots_adjust(left=0.24, right=0.97, bottom=0.17, top=0.9)
     for i, (training, validation) in enumerate(runs.values()):
         if training:
