@@ -1,4 +1,4 @@
-"""fairseq_smt: recurrent language models pretrained without backpropagation through time.
+"""fairseq_smt: recurrent language models pretrained without backpropagation through whole sequences.
 
 `fairseq_smt.core` is plain torch. The task, models and criterions are registered with fairseq when this package is
 imported by a fairseq command (`--user-dir fairseq_smt`), or after `import fairseq`, or by `fairseq_smt.register()`.

@@ -78,8 +78,9 @@ def training_of(state: dict[str, Any], data: str | None) -> dict[str, Any]:
     """What a checkpoint knows of its training, for a model card."""
     history, cfg = state.get("optimizer_history") or [{}], state["cfg"]
     means = last_validation(state)
+    folder = os.path.basename(os.path.normpath(utils.split_paths(data)[0])) if data else ""
     return {
-        "data": os.path.basename(os.path.normpath(utils.split_paths(data)[0])) if data else f"probe {cfg.task.probe}",
+        "data": f"the folder `{folder}`" if data else f"probe {cfg.task.probe}",
         "criterion": cfg.criterion.get("_name"),
         "updates": history[-1].get("num_updates"),
         "losses": {name: means[name] for name in LOSSES if name in means},

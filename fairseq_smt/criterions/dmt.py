@@ -1,4 +1,4 @@
-"""Criterion `dmt`: DAgger Memory Training, the RNN on its own memories pulled back onto a frozen teacher's."""
+"""Criterion `dmt`: DAgger Memory Training, the RNN on its own memories, held near a frozen teacher's."""
 
 import logging
 from dataclasses import dataclass

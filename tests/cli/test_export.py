@@ -36,7 +36,8 @@ def test_the_folder_is_the_checkpoint(data, trained, exported):
 
 def test_card_and_config_say_what_was_trained_and_no_place(data, trained, exported):
     card, config = (exported / "README.md").read_text(), (exported / "config.json").read_text()
-    for words in ("| trained on | data |", "| updates | 60 |", "| criterion | smt |", "| rnn_nll |", "| rnn_bpb |"):
+    rows = ("trained on | the folder `data`", "updates | 60", "criterion | smt", "rnn_nll", "rnn_bpb")
+    for words in (f"| {row} |" for row in rows):
         assert words in card
     assert "fairseq-smt-export checkpoint_last.pt out --program" in card and "`step.pt2`" in card
     assert json.loads(config)["blocks"] == {
@@ -83,7 +84,7 @@ def test_refusals(data, trained, tmp_path):
             main([*map(str, argv[:1]), str(tmp_path / "out"), *map(str, argv[1:])])
     assert not (tmp_path / "out").exists()
     main([str(tmp_path / "moved.pt"), str(tmp_path / "out"), "--data", str(data)])
-    assert "| trained on | data |" in (tmp_path / "out" / "README.md").read_text()
+    assert "| trained on | the folder `data` |" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_probe_is_symbols_between_spaces(tmp_path):

@@ -1,4 +1,4 @@
-"""DAgger Memory Training: the RNN on its own memories, pulled back onto a frozen teacher's.
+"""DAgger Memory Training: the RNN on its own memories, held near a frozen teacher's.
 
     labels m_0..m_{T-1}       one pass of the teacher, without gradient, or out of a cache
     m̂_0..m̂_{T-1}             a rollout of the RNN (core/rollout.py)
