@@ -17,7 +17,9 @@ FOLLOWERS = [name for name, cell in CELLS.items() if follows_labels(cell)]
 
 def make_modules(cell="mlp", head="projection", future="window", *, memory=(K, D), width=16):
     torch.manual_seed(0)
-    rnn = RnnConfig(*memory, cell, cell_hidden=width, cell_layers=1, cell_heads=2)
+    tokens, size = memory
+    least = 4 if cell == "slots" else 1  # of one slot the address has no gradient
+    rnn = RnnConfig(max(tokens, least), size, cell, cell_hidden=width, cell_layers=1, cell_heads=2)
     return Modules(
         rnn=RecurrentLanguageModel(V, rnn),
         teacher=build_teacher(V, rnn, TeacherConfig(head, trunk_width=width, trunk_layers=1, trunk_heads=2)),
