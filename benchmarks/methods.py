@@ -41,7 +41,7 @@ class Stage:
     @property
     def usual(self) -> float:
         """The learning rate in the middle of those that the search begins with."""
-        return sorted(self.rates)[len(self.rates) // 2]
+        return self.rates[len(self.rates) // 2]
 
     def grown(self, start: int) -> "Stage":
         """The same with a length curriculum from `start` positions; 0: without."""

@@ -70,12 +70,9 @@ class Study:
 
         A run that did not stay finite is worst.
         """
-        first, *later = stages
-        names = [before, self.run(before, first, rate, budget, 1)]
-        for stage in later:
-            if self.is_finite(names[-1]):
-                names.append(self.run(names[-1], stage, stage.usual, budget, 1))
-        curve = self.runs.result(names[-1])["curve"]
+        rates = [rate, *(stage.usual for stage in stages[1:])]
+        last = self.final(stages, rates, budget, 1, before)[-1]
+        curve = self.runs.result(last)["curve"]
         return stages[-1].sign * curve[-1][stages[-1].measure] if curve else -math.inf
 
     def search(self, stages: tuple[Stage, ...], before: str, budget: float) -> list[float]:
@@ -121,12 +118,14 @@ class Study:
     def _known_rates(self) -> dict[str, list[float]]:
         return json.loads(self.rates_file.read_text()) if self.rates_file.exists() else {}
 
-    def final(self, stages: tuple[Stage, ...], rates: list[float], budget: float, seed: int) -> list[str]:
-        """The runs of a method's stages, up to one that did not stay finite."""
+    def final(
+        self, stages: tuple[Stage, ...], rates: list[float], budget: float, seed: int, before: str = ""
+    ) -> list[str]:
+        """The runs of a method's stages that come after the run `before`, up to one that did not stay finite."""
         names: list[str] = []
         for stage, rate in zip(stages, rates, strict=True):
             if not names or self.is_finite(names[-1]):
-                names.append(self.run(names[-1] if names else "", stage, rate, budget, seed))
+                names.append(self.run(names[-1] if names else before, stage, rate, budget, seed))
         return names
 
     def is_finite(self, name: str) -> bool:

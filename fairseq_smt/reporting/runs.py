@@ -98,7 +98,7 @@ def read_run(path: Path, name: str, log: str | None = None, board: str | None = 
     cfg, parent = state["cfg"], state["cfg"].checkpoint.get("finetune_from_model")
     last = path.with_name("checkpoint_last.pt")
     end = (_found(last, f"The end of {name}", missing) if last.is_file() and last != path else None) or state
-    before = 0.0
+    total, before = _seconds(end), 0.0
     if parent:
         start = _found(Path(parent), f"The seconds of {name} without the stages before it", missing)
         before = math.inf if start is None else _seconds(start)
@@ -108,8 +108,8 @@ def read_run(path: Path, name: str, log: str | None = None, board: str | None = 
         cfg=cfg,
         updates=_updates(end),
         at=_updates(state),
-        seconds=_seconds(end) - before if before <= _seconds(end) else None,
-        with_earlier=_seconds(end),
+        seconds=total - before if before <= total else None,
+        with_earlier=total,
         parent=parent,
         parameters=_parameters(state["model"]),
         validation=last_validation(state),

@@ -11,6 +11,15 @@ from fairseq_smt.core.memory import normalize_memory
 aten = torch.ops.aten
 
 
+def gated(before: Tensor, inputs: Tensor, remembered: Tensor) -> Tensor:
+    """(1 - z) n + z m of a memory m (N, D), from the parts (N, 3·D) of the input and of m: reset, update, new."""
+    to_gates, to_new = inputs.tensor_split((2 * before.shape[1],), dim=-1)
+    own_gates, own_new = remembered.tensor_split((2 * before.shape[1],), dim=-1)
+    reset, update = (to_gates + own_gates).sigmoid().chunk(2, dim=-1)
+    new = (to_new + reset * own_new).tanh()
+    return new + update * (before - new)
+
+
 class GRUCell(nn.Module):
     """A gated recurrent unit over the flattened memory, RMS-normalised: m' = RMS((1 - z) n + z m).
 
@@ -32,11 +41,7 @@ class GRUCell(nn.Module):
     def forward(self, memory: Tensor, inputs: Tensor) -> Tensor:
         """(N, K, d), (N, 3·K·d) → (N, K, d)."""
         before = memory.flatten(1)
-        token_gates, token_new = inputs.tensor_split((2 * before.shape[1],), dim=-1)
-        memory_gates, memory_new = self.memory_in(before).tensor_split((2 * before.shape[1],), dim=-1)
-        reset, update = (token_gates + memory_gates).sigmoid().chunk(2, dim=-1)
-        new = (token_new + reset * memory_new).tanh()
-        return normalize_memory((new + update * (before - new)).view_as(memory))
+        return normalize_memory(gated(before, inputs, self.memory_in(before)).view_as(memory))
 
     def run(self, memory: Tensor, inputs: Tensor) -> Tensor:
         """(N, K, d), (N, T, 3·K·d) → (N, T, K, d)."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_smt.core.cells.exact import token_part
+from fairseq_smt.core.cells.gru import gated
 from fairseq_smt.core.configs import RnnConfig
 from fairseq_smt.core.errors import require
 from fairseq_smt.core.memory import normalize_memory
@@ -57,10 +58,5 @@ class SlotsCell(nn.Module):
         to = to * (write + register_write).sigmoid()
         slots = slots + to[..., None] * (value[:, None] - slots)
         read_gates = self.read_in((at[..., None] * slots).sum(1))
-
-        size = register.shape[1]
-        token, held, read = (x.tensor_split((2 * size,), dim=-1) for x in (token_gates, register_gates, read_gates))
-        reset, update = (token[0] + held[0] + read[0]).sigmoid().chunk(2, dim=-1)
-        new = (token[1] + reset * held[1] + read[1]).tanh()
-        register = new + update * (register - new)
+        register = gated(register, token_gates + read_gates, register_gates)
         return normalize_memory(torch.cat((key[:, None], register[:, None], slots), dim=1))
