@@ -51,26 +51,26 @@ ALL.pop("SMT → DMT")
 
 
 def setting_of(form: PixelFormat, rows: int) -> Setting:
-    """Chunks are of two image rows, so that each holds a whole one."""
-    chunk = 2 * form.width
-    through = f"--drift-backprop {chunk} --ce-backprop {chunk}"
+    """DMT runs over the whole image with its gradient, as BPTT does; chunked BPTT has chunks of two image rows."""
+    smt = f"--batch-size {max(min(rows, 2), rows // 2)}"
+    through = f"--rollout sequential --drift-backprop {form.length} --ce-backprop {form.length}"
     setting = Setting(
         form.length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
-        smt=f"--batch-size {max(min(rows, 2), rows // 2)}",
-        dmt=f"--batch-size {rows} --chunk {chunk} {through}",
-        chunk=f"--chunk {chunk}",
+        smt=f"{smt} --uniformity-weight 1",  # with the recipe's 0.001 the labels lie in three directions
+        dmt=f"--batch-size {rows} {through}",
+        chunk=f"--chunk {2 * form.width}",
         valid_batches=VALIDATED // 64,
+        share=0.15,
     )
     if not form.classes:
         return setting
     teacher = "--trunk-layers 2 --future far --futures 1 --future-width 32"
-    smt = f"{setting.smt} --future-positions 32 --future-weight 2 --readout-positions 1"
-    smt += " --dynamics-weight 0.5 --pursuit-weight 0.3"
-    dmt = f"--batch-size {rows} --rollout sequential --drift-weight 1"
-    dmt += f" --drift-backprop {form.length} --ce-backprop {form.length}"  # the one target reaches every pixel
-    return replace(setting, teacher=teacher, smt=smt, dmt=dmt, quality="accuracy", share=0.5)
+    smt += " --future-positions 32 --future-weight 2 --readout-positions 1 --dynamics-weight 0.5 --pursuit-weight 0.3"
+    return replace(
+        setting, teacher=teacher, smt=smt, dmt=f"{setting.dmt} --drift-weight 1", quality="accuracy", share=0.5
+    )
 
 
 def bits_by_row(checkpoint: Path, form: PixelFormat, overrides: dict[str, Any]) -> list[float]:
