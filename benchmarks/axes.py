@@ -36,9 +36,10 @@ def cost_to(curve: Curve, axis: str, level: float, sign: int) -> float:
     return math.inf
 
 
-def common_level(curves: dict[str, list[Curve]]) -> float:
-    """The quality that half of the methods reach at their end."""
-    return statistics.median([final(found) for found in curves.values() if found])
+def common_level(curves: dict[str, list[Curve]], sign: int) -> float:
+    """The quality that half of the methods have at their end with every seed."""
+    worst = [min(sign * curve[-1]["quality"] for curve in found) for found in curves.values() if found]
+    return sign * statistics.median(worst)
 
 
 def final(curves: list[Curve]) -> float:

@@ -219,7 +219,7 @@ class Conducted:
                 for entry in self.entries
             }
             title = str(case)
-            panels[title], levels[title] = curves, common_level(curves) if level is None else level
+            panels[title], levels[title] = curves, common_level(curves, sign) if level is None else level
             told = f"{quality} in validation, and what it cost to reach {levels[title]:.3g}, in {budget:g} seconds; "
             told += "depth is calls of the cell one after another, forward and backward:"
             lines += ["", f"{title}: {told}" if title else told, ""]

@@ -99,7 +99,8 @@ def test_the_winners_of_a_table():
     slow = [point | {"cost_seconds": 9 * point["cost_seconds"], "cost_depth": 1.0} for point in CURVE]
     better = [*slow, slow[-1] | {"quality": 0.5}]
     curves = {"A": [CURVE], "B": [better], "C": []}
-    assert common_level(curves) == 0.75
+    assert common_level(curves, -1) == 0.75
+    assert common_level({"A": [CURVE, CURVE[:2]]}, -1) == 2, "its worst seed counts"
     lines = axes_table(curves, 2.0, -1, "bits")
     assert lines[2] == "| A | 1.000 | **2** | **20** | 2 |"
     assert lines[3] == "| B | **0.500** | 18 | 20 | **1** |"
