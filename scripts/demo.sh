@@ -46,12 +46,11 @@ train() { # train STAGE UPDATES FLAGS...: a fairseq-train line that validates an
 
 smt() {
     local forecast=(--updates "$updates" --whole 5.5) # DMT takes about four times as long, scores the rest
-    train smt "$updates" --criterion smt --batch-size 16 --lr 0.002
+    train smt "$updates" --criterion smt
 }
 
 dmt() {
-    train dmt "$dmt_updates" --criterion dmt --train rnn --finetune-from-model "$run/smt/checkpoint_best.pt" \
-        --batch-size 16 --lr 0.004
+    train dmt "$dmt_updates" --criterion dmt --train rnn --finetune-from-model "$run/smt/checkpoint_best.pt"
 }
 
 score() { # score NAME STAGE MODEL_OVERRIDES
