@@ -104,6 +104,11 @@ class Setting:
         return f"{self.model(cell)} --memory-head none"
 
 
+def rows_of_smt(rows: int) -> int:
+    """Half of the other methods' batch, and two where there are as many."""
+    return max(min(rows, 2), rows // 2)
+
+
 Build = Callable[[Setting, str], tuple[Stage, ...]]
 """A method's stages, in a setting and with a cell."""
 

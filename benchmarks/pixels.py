@@ -25,7 +25,7 @@ import torch
 
 from fairseq_smt.core.losses import negative_log_likelihood
 from fairseq_smt.data.pixels import PixelFormat
-from methods import FAIRSEQ, METHODS, Build, Setting, Stage, smt_dmt, stages_of
+from methods import FAIRSEQ, METHODS, Build, Setting, Stage, rows_of_smt, smt_dmt, stages_of
 from report import median_of, table
 from runs import Runs, kept
 from scoring import accuracy_of, logits_of
@@ -52,7 +52,7 @@ ALL.pop("SMT → DMT")
 
 def setting_of(form: PixelFormat, rows: int) -> Setting:
     """DMT runs over the whole image with its gradient, as BPTT does; chunked BPTT has chunks of two image rows."""
-    smt = f"--batch-size {max(min(rows, 2), rows // 2)}"
+    smt = f"--batch-size {rows_of_smt(rows)}"
     through = f"--rollout sequential --drift-backprop {form.length} --ce-backprop {form.length}"
     setting = Setting(
         form.length,

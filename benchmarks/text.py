@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from methods import METHODS, Setting, Stage, bptt, smt_dmt, stages_of
+from methods import METHODS, Setting, Stage, bptt, rows_of_smt, smt_dmt, stages_of
 from report import median_of, table
 from runs import Runs
 from study import Study, add_study_flags, conduct
@@ -55,13 +55,12 @@ ALL = METHODS | {
 
 def setting_of(length: int, rows: int, texts: int, valid_batches: int) -> Setting:
     """Blocks of T in batches of B, and of B / 2 for SMT; carried memory cuts as many tokens into blocks of 32."""
-    smt = max(min(rows, 2), rows // 2)
     cut = min(32, length)
     return Setting(
         length,
         ours="--arch smt_lm_small",
         rows=f"--batch-size {rows}",
-        smt=f"--batch-size {smt}",
+        smt=f"--batch-size {rows_of_smt(rows)}",
         dmt=f"--batch-size {rows}",
         cut=cut,
         cut_rows=rows * length // cut,
