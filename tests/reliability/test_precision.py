@@ -22,8 +22,8 @@ SMALLEST = [("fp16", "smt"), ("memory-efficient-fp16", "dmt"), ("bf16", "smt"), 
 def trained_in(data, folder, stage, *overrides) -> dict[str, float]:
     """The last validation of the tiny recipe of a stage, whole."""
     name = {"smt": "smt_lm_tiny", "dmt": "smt_lm_tiny_dmt"}[stage]
-    whole = ["dataset.batch_size=8", "dataset.disable_validation=false", "checkpoint.no_save=true"]
-    hydra(folder, name, data, *whole, *overrides)
+    whole = ["dataset.batch_size=8", "dataset.batch_size_valid=64", "dataset.disable_validation=false"]
+    hydra(folder, name, data, *whole, "checkpoint.no_save=true", *overrides)
     last = [line for line in (folder / "hydra_train.log").read_text().splitlines() if "| valid on " in line][-1]
     return {key: float(re.search(rf"\| {key} ([\d.]+)", last)[1]) for key in MEASURES[stage]}
 

@@ -27,6 +27,9 @@ COMMANDS = {
 }
 """fairseq's commands, and the module of each."""
 
+OTHERS = ("safetensors.torch", "torch.utils.serialization")
+"""What the plugin imports beside fairseq and its commands."""
+
 OWN = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
 """Our commands, and the entry point of each."""
 
@@ -46,8 +49,9 @@ sys.exit(int(stream.readline() or 137) & 255)
 
 def serve(address: str) -> None:
     """Fork for every connection; the fork forks the command and answers with its process and then its status."""
-    for module in COMMANDS.values():
+    for module in (*COMMANDS.values(), *OTHERS):
         importlib.import_module(module)
+    compose()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()  # a collection in a fork would copy every page
     sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(address).parent)  # one fork compiles for the others
@@ -85,6 +89,15 @@ def serve(address: str) -> None:
     name = Path(request["argv"][0]).name
     module, function = OWN[name].split(":") if name in OWN else (COMMANDS[name], "cli_main")
     sys.exit(getattr(importlib.import_module(module), function)())
+
+
+def compose() -> None:
+    """Make one configuration: hydra's parser learns as it reads, and every fork inherits what it knows."""
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    flags = ["DATA", "--task", "language_modeling", "--arch", "transformer_lm"]
+    convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), flags))
 
 
 def become(request: dict, files: list[int]) -> None:
