@@ -88,7 +88,7 @@ def test_training_depends_on_what_was_carried(data, tmp_path):
 
 
 def test_two_processes_are_one_with_update_freq_2(data, tmp_path):
-    flags = [*TO_CARRY["chunked_bptt"], *SHORT]
+    flags = [*TO_CARRY["chunked_bptt"], *SHORT, "--carry-streams", 8]
     one = train(data, tmp_path / "one", *flags, "--update-freq", 2, "--max-update", 8)
     for updates in (3, 8):  # and they resume
         two = train(data, tmp_path / "two", *flags, "--max-update", updates, processes=2)

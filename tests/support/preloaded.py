@@ -27,8 +27,8 @@ COMMANDS = {
 }
 """fairseq's commands, and the module of each."""
 
-OTHERS = ("safetensors.torch", "torch.utils.serialization")
-"""What the plugin imports beside fairseq and its commands."""
+OTHERS = ("sympy", "safetensors.torch", "torch.utils.serialization")
+"""What commands import later, of other packages than ours."""
 
 OWN = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
 """Our commands, and the entry point of each."""
@@ -54,7 +54,7 @@ def serve(address: str) -> None:
     compose()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()  # a collection in a fork would copy every page
-    sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(address).parent)  # one fork compiles for the others
+    sys.dont_write_bytecode = False  # one fork compiles for the others, and for every later process
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
