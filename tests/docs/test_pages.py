@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,25 +37,30 @@ def path(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def readme(path, data, tmp_path_factory) -> tuple[Path, dict[int, str]]:
-    """The folder that the README leaves behind, where the how-to pages go on, and what its blocks printed."""
+def started(path, tmp_path_factory) -> Path:
+    """What the README's own commands leave behind, where the how-to pages go on."""
     folder = clone(tmp_path_factory.mktemp("readme"))
-    shutil.copytree(data, folder / "demo" / "data")  # the demo takes what is there for Shakespeare
-    short = {"DEMO_UPDATES": 2, "DEMO_DIR": folder / "demo", "VENV": path.parent, "TEST_PROCESSES": 0}
-    short |= {"PYTEST_ADDOPTS": "-p no:cacheprovider tests/test_files.py"}
-    return folder, run(ROOT / "README.md", folder, path, **SHORT, **short)
+    run(ROOT / "README.md", folder, path, part="## Your own text", **SHORT)
+    return folder
 
 
 @pytest.fixture
-def printed(request, page, path, tmp_path) -> dict[int, str]:
-    """What the blocks of a page print."""
-    if page == ROOT / "README.md":
-        return request.getfixturevalue("readme")[1]
+def place(request, page, path, tmp_path) -> Iterator[Path]:
+    """The folder that a page's commands find."""
     clone(tmp_path)
     if page.parent.name == "how-to":
+        started = request.getfixturevalue("started")
         for name in ("data-bin", "checkpoints"):
-            shutil.copytree(request.getfixturevalue("readme")[0] / name, tmp_path / name)
-    return run(page, tmp_path, path, **SHORT, PORT=free_port())
+            shutil.copytree(started / name, tmp_path / name)
+    return tmp_path
+
+
+def environment(page: Path, place: Path, path: Path) -> dict[str, object]:
+    """What shortens a page, and what says where it runs."""
+    if page == ROOT / "README.md":
+        demo = {"DEMO_UPDATES": 2, "DEMO_DIR": place / "demo", "VENV": path.parent}
+        return SHORT | demo | {"TEST_PROCESSES": 0, "PYTEST_ADDOPTS": "-p no:cacheprovider tests/test_files.py"}
+    return SHORT | {"PORT": free_port()}
 
 
 def free_port() -> int:
@@ -64,7 +70,11 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_page_runs(page, printed):
+def test_the_page_runs(page, place, path, data):
+    if page == ROOT / "README.md":
+        (place / "demo").mkdir()
+        shutil.copytree(data, place / "demo" / "data")  # the demo takes what is there for Shakespeare
+    printed = run(page, place, path, **environment(page, place, path))
     assert printed, "a page of this kind has commands"
     for number, shown in promised(page):
         missing = absent(shown.text, printed[number]) if shown.kind == "output" else []
