@@ -6,6 +6,4 @@ source scripts/setup.sh
 setup_environment
 ruff check .
 ruff format --check . || { echo "test: run 'ruff format .'" >&2; exit 1; }
-# The tests of a file stay in one process: what they share is made once.
-OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -q -n "${TEST_PROCESSES:-2}" \
-    --dist loadfile --no-loadscope-reorder "$@"
+OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -q -n "${TEST_PROCESSES:-2}" "$@"
