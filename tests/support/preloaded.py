@@ -51,7 +51,7 @@ def serve(address: str) -> None:
     """Fork for every connection; the fork forks the command and answers with its process and then its status."""
     for module in (*COMMANDS.values(), *OTHERS):
         importlib.import_module(module)
-    compose()
+    warm_hydra()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()  # a collection in a fork would copy every page
     sys.dont_write_bytecode = False  # one fork compiles for the others, and for every later process
@@ -91,7 +91,7 @@ def serve(address: str) -> None:
     sys.exit(getattr(importlib.import_module(module), function)())
 
 
-def compose() -> None:
+def warm_hydra() -> None:
     """Make one configuration: hydra's parser learns as it reads, and every fork inherits what it knows."""
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
