@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Iterator
 
 from fairseq_smt.core.errors import ConfigurationError, require, require_positive
 
@@ -11,6 +12,16 @@ __all__ = ["ConfigurationError", "require", "require_positive", "of_command", "u
 
 OUTPUT_FLAGS = ("save_dir", "tensorboard_logdir", "log_file", "results_path")
 """fairseq's fields that say where something is written."""
+
+SAID = {
+    "Must specify batch size": "there is no batch size: give --batch-size or --max-tokens.",
+    "optimizer is required!": "there is no optimizer: give --optimizer, such as --optimizer adam, and --lr.",
+    "Seed must be between 0 and": "--seed must be a number from 0 to 4294967295.",
+    "Cannot combine --fp16 and --tpu": "--fp16 and --bf16 do not go together: give one of them.",
+    "--batch-size cannot be larger than --buffer-size": "--batch-size is larger than --buffer-size, the number of "
+    "prompts read at a time: give a --buffer-size as large.",
+}
+"""Beginnings of what fairseq and its libraries say, and the sentences that a user can act on."""
 
 
 def of_command(sentence: object) -> str:
@@ -30,15 +41,8 @@ def unwritable(what: str, error: OSError) -> str:
     return f"{what} cannot be written ({error.strerror or error}): {remedy}, or name another place."
 
 
-OF_FAIRSEQ = {
-    "Must specify batch size": "there is no batch size: give --batch-size or --max-tokens.",
-    "optimizer is required!": "there is no optimizer: give --optimizer, such as --optimizer adam, and --lr.",
-}
-"""What fairseq says, as sentences that name the flag."""
-
-
 def find_sentence(error: BaseException | None) -> str | None:
-    """The sentence of the `ConfigurationError` in a chain of exceptions, or ours for what fairseq or the system said.
+    """The sentence of the `ConfigurationError` in a chain of exceptions, or one for an error that others raised.
 
     fairseq wraps what is raised while it loads a checkpoint; data workers and spawned processes hand over the text of
     their traceback as a message.
@@ -47,24 +51,52 @@ def find_sentence(error: BaseException | None) -> str | None:
         told = re.findall(r"^\S*ConfigurationError: (.*)", str(error), re.MULTILINE)
         if told or isinstance(error, ConfigurationError):
             return told[-1] if told else str(error)
-        refused = re.findall(r"\[Errno (\d+)\] (.*?): '(.*?)'", str(error))
-        flag = refused and output_flag(refused[-1][2])
-        if flag:
-            return unwritable(flag, OSError(int(refused[-1][0]), refused[-1][1]))
-        for words, sentence in OF_FAIRSEQ.items():
-            if isinstance(error, (AssertionError, ValueError)) and str(error).startswith(words):
-                return sentence
+        sentence = of_system(error) or of_libraries(error)
+        if sentence:
+            return sentence
         error = error.__cause__ or error.__context__
     return None
 
 
-def output_flag(path: str) -> str | None:
-    """The flag of this command, and what it was given, under which a path lies that is to be written; None without."""
-    arguments = sys.argv[1:]
-    pairs = [pair for pair in zip(arguments, arguments[1:], strict=False) if pair[0].startswith("--")]
-    for flag, value in [argument.split("=", 1) for argument in arguments if "=" in argument] + pairs:
-        field = flag.lstrip("-+").rpartition(".")[2].replace("-", "_")
+def of_system(error: BaseException) -> str | None:
+    """A sentence for an error of the system about a file that a flag of this command names."""
+    refused = re.findall(r"\[Errno (\d+)\] (.*?): '(.*?)'", str(error))
+    if not refused:
+        return None
+    number, reason, path = refused[-1]
+    path = os.path.abspath(path)
+    for flag, value in given():
         place = os.path.abspath(value)
-        if field in OUTPUT_FLAGS and os.path.commonpath((place, os.path.abspath(path))) == place:
-            return f"{flag} {value}"
+        if flag.lstrip("-+").rpartition(".")[2].replace("-", "_") in OUTPUT_FLAGS:
+            if os.path.commonpath((place, path)) == place:
+                return unwritable(f"{flag} {value}", OSError(int(number), reason))
+        elif path in (place, *map(os.path.abspath, re.split("[:,]", value))):
+            return f"{flag} {value} cannot be read ({reason}): name another file."
     return None
+
+
+def of_libraries(error: BaseException) -> str | None:
+    """A sentence for an error of fairseq or of a library: ours where there is one, or its own if it names a flag."""
+    message = " ".join(str(error).split("\n    full_key")[0].split())
+    for words, sentence in SAID.items():
+        if message.startswith(words):
+            return sentence
+    if isinstance(error, UnicodeDecodeError):
+        byte = f"0x{error.object[error.start]:02X}"
+        return f"a text that is read is not UTF-8 (it has the byte {byte}): convert it, for example by iconv -t utf-8."
+    if type(error).__module__ == "omegaconf.errors" and "nterpolation" in message:
+        named = re.search(r"full_key: (\S+)", str(error))
+        flag = f"--{named[1].rpartition('.')[2].replace('_', '-')}" if named else "a flag"
+        return f"{flag} has a ${{…}}, which stands for another setting, and there is none of that name: leave it out."
+    if isinstance(error, (AssertionError, ValueError, NotImplementedError)) and re.search(
+        r"(^|[\s`'\"])--[a-z]", message
+    ):
+        return message.partition(": {'_name'")[0]
+    return None
+
+
+def given() -> Iterator[tuple[str, str]]:
+    """The flags of this command line, each with its value."""
+    arguments = sys.argv[1:]
+    yield from (argument.split("=", 1) for argument in arguments if "=" in argument)
+    yield from (pair for pair in zip(arguments, arguments[1:], strict=False) if pair[0].startswith("--"))

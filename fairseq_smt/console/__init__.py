@@ -1,11 +1,11 @@
 """What fairseq's commands and ours get, and a notebook does not; importing this package installs it.
 
-`--user-dir` imports it, also after the plugin (`compat/user_modules.py`), and so do our own commands. `flags` refuses
-those that cannot work and changes nothing. The table is as that of `fairseq_smt.compat`; it can go with the commands.
+`--user-dir` imports it, also after the plugin (`compat/user_modules.py`), and so do our own commands. The table is
+as that of `fairseq_smt.compat`; it can go with the commands.
 
 sys.excepthook
 os.environ.HYDRA_FULL_ERROR
-    `errors`: a sentence instead of a traceback; hydra leaves that to the hook.
+    `errors`: a sentence instead of a traceback, hydra leaves that to the hook.
 threading.excepthook
     `errors`: no traceback of TensorBoard's thread, whose error the main thread has.
 fairseq.checkpoint_utils.load_checkpoint
@@ -13,8 +13,10 @@ fairseq.checkpoint_utils.load_checkpoint
 fairseq.checkpoint_utils.load_model_ensemble_and_task
     `checkpoints`: a sentence for one that is absent, a warning for another task.
 fairseq.checkpoint_utils.verify_checkpoint_directory
+    `starting`: folders that cannot be written are told at once.
 atexit
-    `starting`: folders that cannot be written are told at once; the lock is let go.
+    `starting`: the lock is let go.
+    `errors`: a quiet end where nobody reads stdout any more.
 fairseq.trainer.Trainer.__init__
     `summary`: what a run trains, on what and where it saves.
 fairseq.trainer._catalog_shared_params
@@ -30,7 +32,7 @@ The C library is told to keep freed memory (`fairseq_smt/core/allocation.py`).
 # ruff: noqa: F401
 
 from fairseq_smt.console import errors  # isort: skip  before anything that can fail
-from fairseq_smt.console import checkpoints, flags, quiet, starting, summary
+from fairseq_smt.console import checkpoints, quiet, starting, summary
 from fairseq_smt.core.allocation import keep_freed_memory
 
 keep_freed_memory()

@@ -6,6 +6,7 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
+from fairseq.logging import metrics
 from fairseq.tasks import TASK_REGISTRY
 
 from fairseq_smt.compat.checkpoints import the_checkpoint
@@ -21,7 +22,8 @@ def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
 
     Raises:
         ConfigurationError: for a checkpoint that is absent, or whose criterion, optimizer or trained part is another;
-            for a folder that cannot be written or is another run's.
+            for a folder that cannot be written or is another run's; for a model that the criterion cannot train, or a
+            measure that validation lacks.
     """
     claim(trainer)
     start, restore, suffix = cfg.finetune_from_model, cfg.restore_file, trainer.checkpoint_suffix
@@ -46,7 +48,33 @@ def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
         ) from error
     if extra_state is not None:
         stop_if_finished(trainer, epochs, extra_state)
+    fit = getattr(trainer.get_criterion(), "check_fit", None)
+    if fit:
+        fit(trainer.get_model())
+    if cfg.best_checkpoint_metric != "loss" and not trainer.cfg.dataset.disable_validation:
+        check_best_metric(cfg, trainer)
     return extra_state, epochs
+
+
+def check_best_metric(cfg: Any, trainer: Any) -> None:
+    """Validate on a few blocks, to learn which measures the run will log; fairseq looks after the first epoch.
+
+    Raises:
+        ConfigurationError: when --best-checkpoint-metric is none of them.
+    """
+    metric, dataset = cfg.best_checkpoint_metric, trainer.task.dataset(trainer.cfg.dataset.valid_subset.split(",")[0])
+    with metrics.aggregate(new_root=True) as measured:
+        trainer.valid_step(dataset.collater([dataset[i] for i in range(min(len(dataset), 8))]))
+    names = sorted(measured.get_smoothed_values())
+    require(
+        metric in names,
+        f"--best-checkpoint-metric {metric} is not measured in validation: give one of {', '.join(names)}.",
+    )
+    if metric.endswith("accuracy") and not cfg.maximize_best_checkpoint_metric:
+        logger.warning(
+            f"--best-checkpoint-metric {metric} keeps the checkpoint where it is lowest: add "
+            "--maximize-best-checkpoint-metric to keep the best"
+        )
 
 
 def load_model_ensemble_and_task(*args: Any, **kwargs: Any) -> Any:

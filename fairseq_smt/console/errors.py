@@ -1,21 +1,22 @@
-"""Errors that end a command in one sentence; FAIRSEQ_SMT_TRACEBACK=1 shows where they came from."""
+"""Errors that end fairseq's commands, and those of ours that use fairseq, in one sentence."""
 
+import atexit
 import os
 import sys
 import threading
 from types import TracebackType
 
-from fairseq_smt.errors import find_sentence, of_command
 from fairseq_smt.replacing import replace
+from fairseq_smt.terminal import ending, flush, show_all_characters
 
 
 def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Python's hook, which prints the sentence alone where there is one."""
-    sentence = find_sentence(error)
-    if sentence is None or os.environ.get("FAIRSEQ_SMT_TRACEBACK"):
+    sentence = ending(error)
+    if sentence is None:
         _hook(kind, error, trace)
-    else:
-        print(of_command(sentence), file=sys.stderr)
+    elif sentence:
+        print(sentence, file=sys.stderr)
 
 
 def hook_of_threads(failure: threading.ExceptHookArgs) -> None:
@@ -26,4 +27,6 @@ def hook_of_threads(failure: threading.ExceptHookArgs) -> None:
 
 _hook = replace(sys, "excepthook", hook)
 _thread_hook = replace(threading, "excepthook", hook_of_threads)
+atexit.register(flush)
+show_all_characters()
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise hydra prints a traceback itself, and no hook is called

@@ -85,6 +85,21 @@ class ObjectiveCriterion(FairseqCriterion):
     def check(self, model) -> None:
         """Refuse a model that the objective cannot work on."""
 
+    def check_fit(self, model) -> None:
+        """Refuse a model that is none of ours, does not fit the label cache, or that the objective cannot work on.
+
+        Raises:
+            ConfigurationError: naming the flag to change.
+        """
+        require(
+            hasattr(model, "rnn"),
+            f"--arch must be one of smt_lm, smt_lm_small, …, the criterion cannot train a {type(model).__name__}.",
+        )
+        if self.task.label_cache is not None:
+            check_labels(model, self.task.label_cache)
+        self.check(model)
+        self.checked = True
+
     def options(self, update: int) -> dict[str, Any]:
         """Keyword arguments of the objective in training, by the schedule."""
         return {}
@@ -94,14 +109,7 @@ class ObjectiveCriterion(FairseqCriterion):
 
     def forward(self, model, sample, reduce=True):
         if not self.checked:
-            require(
-                hasattr(model, "rnn"),
-                f"--arch must be one of smt_lm, smt_lm_small, …, the criterion cannot train a {type(model).__name__}.",
-            )
-            if self.task.label_cache is not None:
-                check_labels(model, self.task.label_cache)
-            self.check(model)
-            self.checked = True
+            self.check_fit(model)
         training = model.training
         update = model.num_updates if training else 0
         options = self.options(update) if training else {}

@@ -1,16 +1,33 @@
 """Whether binarised data is whole: fairseq maps the files as they are, and notices damage late or never."""
 
+import glob
 import os
 import struct
 from itertools import count
 
 import numpy as np
-from fairseq.data.indexed_dataset import _code_to_dtype
+from fairseq.data.indexed_dataset import _code_to_dtype, dataset_exists
 
-from fairseq_smt.errors import require
+from fairseq_smt.errors import ConfigurationError, require
 
 MAGIC, HEADER = b"MMIDIDX\x00\x00", struct.Struct("<9sQBQ")
 OTHER_FORMATS = (b"TNTIDX\x00\x00", b"HUFFIDX\x00")
+
+
+def check_exists(folder: str, split: str, implementation: str | None) -> None:
+    """Whether a folder has a split.
+
+    Raises:
+        ConfigurationError: when it has not, or under a name that fairseq writes and does not read.
+    """
+    prefix = os.path.join(folder, split)
+    if implementation != "fasta" and not dataset_exists(prefix, getattr(implementation, "value", implementation)):
+        found = sorted(glob.glob(f"{glob.escape(prefix)}.*None"))  # by fairseq-preprocess --dataset-impl raw
+        require(not found, f"{''.join(found[:1])} has a name that fairseq does not read: rename it to {prefix}.")
+        raise ConfigurationError(
+            f"{folder} has no split {split!r}: binarise it with fairseq-preprocess, or name another one by "
+            "--train-subset, --valid-subset or --gen-subset."
+        )
 
 
 def check_binarized(folder: str, split: str, combine: bool) -> None:

@@ -5,9 +5,11 @@ fairseq-hydra-train hold all values themselves.
 """
 
 import argparse
+import os
 from functools import cache
 from typing import Any
 
+import torch
 from fairseq import options
 from omegaconf import OmegaConf
 
@@ -18,6 +20,9 @@ BATCH_SIZE = 8
 """Blocks per batch where no recipe says it, such as in fairseq-validate, which knows no architecture at first."""
 
 TASKS = ("smt_lm", "smt_probe")
+
+TORCHRUN = {"MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE"}
+"""What torchrun tells its processes."""
 
 TRAINING = {
     criterion: file.stem
@@ -59,12 +64,33 @@ def defaults(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def processes(args: argparse.Namespace) -> dict[str, Any]:
+    """The processes that torchrun has started, on CPU; fairseq finds them out where there is a GPU for each."""
+    if not TORCHRUN <= os.environ.keys() or torch.cuda.is_available() and not args.cpu:
+        return {}
+    return {
+        "cpu": True,
+        "distributed_backend": "gloo",
+        "distributed_init_method": "env://",
+        "distributed_no_spawn": True,
+        "distributed_rank": int(os.environ["RANK"]),
+        "distributed_world_size": int(os.environ["WORLD_SIZE"]),
+    }
+
+
 def parse_args_and_arch(parser: argparse.ArgumentParser, input_args: list[str] | None = None, *rest, **kwargs):
-    """fairseq's function; what the command line gives comes before our defaults."""
+    """fairseq's function; what the command line gives comes before our defaults.
+
+    --bf16 means bfloat16 on any device."""
     args, _ = parser.parse_known_args(input_args)
     if hasattr(args, "task") and hasattr(args, "batch_size"):
         parser.set_defaults(**defaults(args))
-    return _parse(parser, input_args, *rest, **kwargs)
+    if hasattr(args, "distributed_rank"):
+        parser.set_defaults(**processes(args))
+    parsed = _parse(parser, input_args, *rest, **kwargs)
+    found = parsed[0] if isinstance(parsed, tuple) else parsed
+    found.tpu = getattr(args, "tpu", False)  # fairseq looks for one with --bf16
+    return parsed
 
 
 _parse = replace(options, "parse_args_and_arch", parse_args_and_arch)

@@ -51,9 +51,7 @@ class FiguresTask:
         if not self._asked or distributed.get_global_rank() > 0:
             return
         self._asked = False
-        if not self._folder:
-            logger.warning("--tensorboard-figures draws nothing without --tensorboard-logdir: give it a folder.")
-        elif not hasattr(model, "rnn"):
+        if not hasattr(model, "rnn"):
             logger.warning(f"--tensorboard-figures draws nothing of a {type(model).__name__}, which has no memories.")
         else:
             self._draws = True

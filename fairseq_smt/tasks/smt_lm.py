@@ -16,11 +16,13 @@ from fairseq.tokenizer import tokenize_line
 
 from fairseq_smt.core.interface import Batch
 from fairseq_smt.data import vocabulary
-from fairseq_smt.data.binarized import check_binarized
+from fairseq_smt.data.binarized import check_binarized, check_exists
 from fairseq_smt.data.blocks import BosAwareDataset
 from fairseq_smt.data.label_cache.dataset import LabelledDataset, with_labels
+from fairseq_smt.data.shards import check_alike
 from fairseq_smt.data.streams import StreamDataset
 from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.tasks import fairseq_flags
 from fairseq_smt.tasks.asking import AskConfig, AskingTask
 from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.carrying import CarryConfig, CarryingTask
@@ -80,7 +82,9 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTas
         return value if isinstance(value, (int, bool)) else str(getattr(value, "value", value))
 
     @classmethod
-    def setup_task(cls, args, **kwargs):
+    def setup_task(cls, args, from_checkpoint: bool = False, **kwargs):
+        if not from_checkpoint:
+            fairseq_flags.check(args)
         require(
             not getattr(args, "self_target", False) and not getattr(args, "past_target", False),
             "task smt_lm predicts the future: remove --self-target and --past-target.",
@@ -97,26 +101,28 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTas
     def setup_dictionary(cls, args, **kwargs):
         if not args.data:
             return super().setup_dictionary(args, **kwargs)
-        path = os.path.join(utils.split_paths(args.data)[0], "dict.txt")
+        folders = utils.split_paths(args.data)
+        path = os.path.join(folders[0], "dict.txt")
         remedy = "DATA must be a folder written by fairseq-preprocess --only-source."
         require(os.path.isfile(path), f"{path} does not exist: {remedy}")
         try:
             found = super().setup_dictionary(args, **kwargs)
+            check_alike(folders)
+        except ConfigurationError:
+            raise
         except Exception as error:
-            raise ConfigurationError(f"{path} is not a dictionary of fairseq, or damaged: {remedy}") from error
+            reason = " ".join(str(error).partition("If using the Camembert")[0].split()).rstrip(".")
+            raise ConfigurationError(f"{path} is not a dictionary of fairseq ({reason}): {remedy}") from error
         require(len(found[0]) > found[0].nspecial, f"{path} has no symbols: {remedy}")
         return found
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs):
         paths = utils.split_paths(self.args.data)
-        check_binarized(paths[(epoch - 1) % len(paths)], split, combine)
-        try:
-            super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                f"{error}: DATA has no split {split!r}; binarise it with fairseq-preprocess, or name another one by "
-                "--train-subset, --valid-subset or --gen-subset."
-            ) from None
+        folder = paths[(epoch - 1) % len(paths)]
+        for path in paths if "data_selector" in kwargs else [folder]:  # which fairseq says of training data alone
+            check_exists(path, split, self.args.dataset_impl)
+        check_binarized(folder, split, combine)
+        super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
         plain = self.datasets[split]
         carrying = self.args.carry_memory
         self.datasets[split] = StreamDataset.like(plain, self.args) if carrying else self.blocks_like(plain)
@@ -185,6 +191,7 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTas
     def build_generator(self, models, args, seq_gen_cls=None, **kwargs):
         if seq_gen_cls is None and not getattr(args, "print_alignment", False):
             seq_gen_cls = PromptGenerator
+        args.sampling_topk = min(args.sampling_topk, len(self.target_dictionary))  # as many as there are
         require(
             args.max_len_a > 0 or args.min_len <= args.max_len_b,
             f"--min-len {args.min_len} is larger than --max-len-b {args.max_len_b}: raise --max-len-b.",
@@ -232,13 +239,25 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTas
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare with the checkpoint's blocks; fairseq calls this for scoring and generation."""
-        for flag in BLOCK_FLAGS:
-            trained, here = state_dict.get(flag), getattr(self.state, flag)
-            if trained is not None and trained != here:
+        self._compare_blocks(state_dict)
+        super().load_state_dict(state_dict | self._blocks())
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """With the blocks, for a run that goes on to compare."""
+        return super().get_checkpoint_dict() | {type(self).__name__: self._blocks()}
+
+    def set_checkpoint_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare with the blocks of the run so far; fairseq calls this where training goes on."""
+        self._compare_blocks(state_dict)
+
+    def _blocks(self) -> dict[str, Any]:
+        return {flag: getattr(self.state, flag) for flag in BLOCK_FLAGS}
+
+    def _compare_blocks(self, trained: dict[str, Any]) -> None:
+        for flag, here in self._blocks().items():
+            if trained.get(flag, here) != here:
                 name = flag.replace("_", "-")
-                logger.warning(f"the checkpoint was trained with --{name} {trained}, this command has {here}")
-        own = {flag: getattr(self.state, flag) for flag in BLOCK_FLAGS}
-        super().load_state_dict({**state_dict, **own})
+                logger.warning(f"the checkpoint was trained with --{name} {trained[flag]}, this command has {here}")
 
     def batch_of(self, sample: dict[str, Any]) -> Batch:
         """The core's view of a sample. The target of a bos is trained, but not scored, as in fairseq-eval-lm."""

@@ -17,6 +17,7 @@ from fairseq_smt.data.probe_dataset import ProbeDataset, probe_dictionary, probe
 from fairseq_smt.data.probes import PROBES, SPLITS
 from fairseq_smt.data.probes.probe import best_guess
 from fairseq_smt.errors import require, require_positive
+from fairseq_smt.tasks import fairseq_flags
 from fairseq_smt.tasks.baseline import BaselineTask
 from fairseq_smt.tasks.figures import FiguresConfig, FiguresTask
 from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
@@ -91,8 +92,10 @@ class SmtProbeTask(FiguresTask, BaselineTask, ScheduledTask, FairseqTask):
         )
 
     @classmethod
-    def setup_task(cls, cfg: SmtProbeConfig, **kwargs) -> "SmtProbeTask":
-        """Build the task; fairseq's keyword arguments are of no use to it."""
+    def setup_task(cls, cfg: SmtProbeConfig, from_checkpoint: bool = False, **kwargs) -> "SmtProbeTask":
+        """Build the task; fairseq's other keyword arguments are of no use to it."""
+        if not from_checkpoint:
+            fairseq_flags.check(cfg)
         return cls(cfg)
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
