@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent: filled under another name, and put in their place when they are."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -76,9 +77,23 @@ def _to_disk(path: str) -> None:
         os.close(descriptor)
 
 
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
+"""What the system says against a write, without a name of the file."""
+
+
+def _is_of(folder: Path, error: OSError) -> bool:
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    inside = (Path(os.path.abspath(name)).is_relative_to(folder) for name in names)
+    return any(inside) if names else error.errno in WRITING
+
+
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def told(what: str, within: Path | None = None) -> Iterator[None]:
     """Turn what the system says against writing `what` into a sentence.
+
+    Args:
+        within: a folder, where the block does more than write there: errors that name another place pass on, and those
+            that name none, unless they are of a write.
 
     Raises:
         ConfigurationError: for an `OSError`.
@@ -86,4 +101,6 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if within and not _is_of(within, error):
+            raise
         raise ConfigurationError(unwritable(what, error)) from error

@@ -94,6 +94,11 @@ def load_splits(args: argparse.Namespace) -> dict[str, Images]:
         require(sizes[0] == sizes[1], f"{args.test_images} has images of another size than {args.images}.")
     for name, part in splits.items():
         require(len(part) > 0, f"the {name} split is empty: give more images, or a larger share.")
+    require(
+        not args.test_images or not np.array_equal(images.pixels, splits["test"].pixels),
+        f"{args.test_images} of --test-images holds the images of --images, which would be in train and test: name "
+        "another file, or remove --test-images.",
+    )
     return splits
 
 

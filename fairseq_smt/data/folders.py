@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,19 @@ def replaced_folder(destination: str, kind: Kind = DATA) -> Iterator[Path]:
 
     Raises:
         ConfigurationError: when something else than a folder of its kind is there, or it cannot be written.
+        OSError: of the caller, when it is about another place.
     """
     target = Path(os.path.realpath(destination))
-    with told(f"{kind.argument} {destination}"):
-        _check_replaceable(destination, target, kind)
-        with whole_folder(target) as folder:
+    what = f"{kind.argument} {destination}"
+    with ExitStack() as stack:
+        with told(what):
+            _check_replaceable(destination, target, kind)
+            folder = stack.enter_context(whole_folder(target))
+        with told(what, within=folder.parent):
             yield folder
+        with told(what):
             _check_replaceable(destination, target, kind)  # something may have appeared meanwhile
+            stack.close()
 
 
 def _check_replaceable(destination: str, target: Path, kind: Kind) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from fairseq_smt.core.errors import ConfigurationError
@@ -21,13 +22,17 @@ def ordered(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) 
         workers: processes; 1 works in this one.
 
     Raises:
-        ConfigurationError: when the system ends a process.
+        ConfigurationError: when the system starts no process, or ends one.
     """
     if workers == 1:
         yield from map(function, tasks)
         return
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, fork, initializer=_begin, initargs=(function,)) as pool:
+    with _starting(workers, "shared memory"):  # of the semaphores of its queues
+        pool = ProcessPoolExecutor(workers, fork, initializer=_begin, initargs=(function,))
+    with _starting(workers, "more processes"):
+        pool.submit(int)  # the first task starts all processes
+    with pool:
         pending = deque()
         try:
             for task in tasks:
@@ -40,6 +45,23 @@ def ordered(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) 
             raise ConfigurationError(
                 "a process of --workers was ended from outside, perhaps for want of memory: give fewer."
             ) from None
+
+
+@contextmanager
+def _starting(workers: int, what: str) -> Iterator[None]:
+    earlier = multiprocessing.active_children()
+    try:
+        yield
+    except (OSError, OverflowError, RuntimeError) as error:  # the last one is of threads
+        for process in multiprocessing.active_children():
+            if process not in earlier:  # Python would wait for it at its end, and it for a task
+                process.kill()
+                process.join()
+                process.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"--workers {workers} gets no {what} from the system ({reason}): give --workers 1, which needs none."
+        ) from error
 
 
 def _begin(function: Callable[[Any], Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.data.text import check_decompressed
 
 DESCRIPTION = "pixels.json"
 GZIP = b"\x1f\x8b"
@@ -110,6 +111,7 @@ def read_idx(path: str | Path, what: str = "images") -> np.ndarray:
         raise ConfigurationError(f"{path} is a damaged or truncated gzip file: {again}") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name an IDX file of {what}.") from None
+    check_decompressed(str(path), content)
     require(len(content) >= 4 and content[:2] == b"\0\0", f"{path} is not an IDX file: it does not begin like one.")
     kind, dimensions = content[2], content[3]
     holds = KINDS.get(dimensions) if kind == UNSIGNED_BYTES else None

@@ -22,7 +22,7 @@ from fairseq_smt.data.folders import replaced_folder
 from fairseq_smt.data.parallel import ordered
 from fairseq_smt.data.splits import Measured
 from fairseq_smt.data.subwords import SentencepieceVocabulary
-from fairseq_smt.data.text import Part, character_starts, check_encoding, to_utf8
+from fairseq_smt.data.text import Part, character_starts, check_decompressed, check_encoding, to_utf8
 from fairseq_smt.data.vocabulary import ByteVocabulary, Vocabulary
 
 if TYPE_CHECKING:
@@ -77,8 +77,11 @@ def prepare(
     """
     convert = check_encoding(settings.encoding or "utf-8")
     texts = [Part.whole(path) for path in paths]
-    if settings.kind != ByteVocabulary.kind and not convert:
-        _tell_of_marks(texts)
+    if settings.kind != ByteVocabulary.kind:
+        for text in texts:
+            check_decompressed(text.path, text.head())
+        if not convert:
+            _tell_of_marks(texts)
     with replaced_folder(destdir) as folder:
         if convert:
             texts = [to_utf8(path, settings.encoding, folder.parent / f"{i}.txt") for i, path in enumerate(paths)]
@@ -94,7 +97,7 @@ def prepare(
 
 
 def _tell_of_marks(texts: list[Part]) -> None:
-    marked = [x.path for x in texts if x.size >= 3 and Part(x.path, 0, 3).read() == codecs.BOM_UTF8]
+    marked = [text.path for text in texts if text.head().startswith(codecs.BOM_UTF8)]
     if marked:
         print(
             f"{marked[0]} begins with a byte order mark, which is kept as a symbol; --encoding utf-8-sig drops it",

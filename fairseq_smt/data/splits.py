@@ -1,5 +1,7 @@
 """Which texts, or stretches of texts, are for training, validation and test. No split sees a byte of another one."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +26,13 @@ class Measured:
             character -= characters
         return self.whole.end
 
+    def digest(self) -> bytes:
+        """What tells its bytes from others."""
+        found = hashlib.sha256()
+        for chunk, _ in self.chunks:
+            found.update(chunk.read())
+        return found.digest()
+
 
 def split_by_share(texts: Sequence[Measured], valid: float, test: float) -> dict[str, list[Part]]:
     """Cut every text into train, valid and test parts by shares of its characters, in this order."""
@@ -40,7 +49,7 @@ def split_by_document(texts: Sequence[Measured], valid: float, test: float) -> d
     """Give whole texts to the splits: the last ones, at least one each, to test and valid.
 
     Raises:
-        ConfigurationError: when there are too few.
+        ConfigurationError: when there are too few, or one is in two splits.
     """
     numbers = [max(1, round(len(texts) * share)) for share in (valid, test)]
     require(
@@ -50,7 +59,32 @@ def split_by_document(texts: Sequence[Measured], valid: float, test: float) -> d
 
 
 def split_by_number(texts: Sequence[Measured], numbers: Sequence[int]) -> dict[str, list[Part]]:
-    """So many texts to train, valid and test, in this order."""
+    """So many texts to train, valid and test, in this order.
+
+    Raises:
+        ConfigurationError: when one is in two splits, under whatever names.
+    """
     ends = [sum(numbers[: i + 1]) for i in range(len(numbers))]
-    parts = [text.whole for text in texts]
-    return {name: parts[end - number : end] for name, number, end in zip(SPLITS, numbers, ends, strict=True)}
+    splits = {name: texts[end - number : end] for name, number, end in zip(SPLITS, numbers, ends, strict=True)}
+    _check_apart(splits)
+    return {name: [text.whole for text in part] for name, part in splits.items()}
+
+
+def _check_apart(splits: dict[str, Sequence[Measured]]) -> None:
+    splits_of_size, first = defaultdict(set), {}
+    for name, texts in splits.items():
+        for text in texts:
+            splits_of_size[text.whole.size].add(name)
+    for name, texts in splits.items():
+        for text in texts:
+            size = text.whole.size
+            if size and len(splits_of_size[size]) > 1:  # texts of different sizes need not be read again
+                earlier, split = first.setdefault(text.digest(), (text.whole.name, name))
+                require(split == name, _leak(earlier, text.whole.name, split, name))
+
+
+def _leak(first: str, second: str, *splits: str) -> str:
+    where = f"would be in {' and '.join(splits)}"
+    if first == second:
+        return f"{first} {where}: name it once."
+    return f"{first} and {second} hold the same text and {where}: leave one out."

@@ -3,6 +3,8 @@
 import codecs
 import io
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +18,31 @@ CHUNK = 1 << 20
 """Bytes that are held at a time."""
 MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Byte order marks that no UTF-8 begins with; the first that fits."""
+HEAD = 16
+"""Bytes that tell what a file is."""
+COMPRESSED = re.compile(
+    rb"(?P<gzip>\x1f\x8b\x08)|(?P<zstandard>\x28\xb5\x2f\xfd)|(?P<xz>\xfd7zXZ\0)"
+    rb"|(?P<bzip2>BZh[1-9](?:1AY&SY|\x17rE8P\x90))|(?P<zip>PK(?:\x03\x04|\x05\x06|\x07\x08))"
+)
+"""What compressed files begin with; a bzip2 file's mark alone could be text, and its first block follows."""
+DECOMPRESS = {
+    "gzip": ("gunzip -k", ".gz"),
+    "zstandard": ("unzstd", ".zst"),
+    "xz": ("unxz -k", ".xz"),
+    "bzip2": ("bunzip2 -k", ".bz2"),
+    "zip": ("unzip", ""),
+}
+"""Commands, and the ends of names without which they take no file."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes [start, end) of a file."""
+    """Bytes [start, end) of a file; `source` is the user's where this is a copy of it in UTF-8."""
 
     path: str
     start: int
     end: int
+    source: str | None = None
 
     @classmethod
     def whole(cls, path: str) -> "Part":
@@ -37,13 +55,26 @@ class Part:
             not os.path.isdir(path),
             f"{path} is a folder: give its files instead, for example {os.path.join(path, '*.txt')}.",
         )
-        require(os.path.lexists(path), f"{path} does not exist.")
-        require(os.path.isfile(path), f"{path} is no ordinary file: write its text to one first.")
+        exists = os.path.lexists(path)
+        require(exists or path != "-", "standard input cannot be read twice: write it to a file first.")
+        require(exists, f"{path} does not exist.")
+        require(
+            os.path.isfile(path), f"{path} is no ordinary file and cannot be read twice: write its text to one first."
+        )
         return cls(path, 0, os.path.getsize(path))
 
     @property
     def size(self) -> int:
         return self.end - self.start
+
+    @property
+    def name(self) -> str:
+        """The file as the user named it."""
+        return self.source or self.path
+
+    def head(self) -> bytes:
+        """The first bytes of the file."""
+        return Part(self.path, 0, min(HEAD, self.end)).read()
 
     def read(self) -> bytes:
         """Its bytes, all at once.
@@ -85,8 +116,7 @@ class Part:
             yield Part(self.path, start, self.end)
 
     def _refuse(self, offset: int, byte: int) -> None:
-        with _reading(self.path), open(self.path, "rb") as file:
-            head = file.read(4)
+        head = self.head()
         named = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
         remedy = f"it begins like {named.upper()}: give --encoding {named}" if named else "give --encoding latin-1"
         other = "" if named else ", or what it is in,"
@@ -101,6 +131,22 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): give another file.") from None
+
+
+def check_decompressed(path: str, head: bytes) -> None:
+    """Refuse a file whose first bytes are those of compressed ones.
+
+    Raises:
+        ConfigurationError: with the command that decompresses it.
+    """
+    found = COMPRESSED.match(head)
+    if found:
+        (command, suffix), name = DECOMPRESS[found.lastgroup], shlex.quote(path)
+        if path.endswith(suffix):
+            remedy = f"{command} {name}"
+        else:
+            remedy = f"{command.split()[0]} < {name} > {shlex.quote(f'{path}.txt')}"
+        raise ConfigurationError(f"{path} is compressed by {found.lastgroup}: decompress it first, by {remedy}.")
 
 
 def _last_cut(data: bytes) -> int:
@@ -159,4 +205,4 @@ def to_utf8(path: str, encoding: str, target: Path) -> Part:
                 ) from None
             if not data:
                 break
-    return Part.whole(str(target))
+    return Part(str(target), 0, target.stat().st_size, path)

@@ -153,3 +153,28 @@ def test_a_disk_that_is_full(tmp_path):
     process = forked(write)
     process.join(60)
     assert process.exitcode == 7 and not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error, blamed",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),  # a write, which the system gives no name
+        (OSError(errno.EIO, "Input/output error"), True),
+        (OSError(errno.EACCES, "Permission denied", "dict.txt"), True),
+        (OSError(errno.ENOENT, "No such file or directory", "../0.txt"), True),
+        (OSError(errno.EXDEV, "Invalid cross-device link", "/absent", None, "dict.txt"), True),
+        (OSError(errno.EACCES, "Permission denied", "/dev/shm/semaphore"), False),
+        (OSError(errno.ENOSPC, "No space left on device", "/absent/file"), False),
+        (OSError(errno.ENOENT, "No such file or directory", "../../text"), False),  # beside the folder
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), False),  # a fork
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), False),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), False),
+    ],
+)
+def test_only_errors_of_the_place_are_blamed_on_it(tmp_path, monkeypatch, error, blamed):
+    expected = pytest.raises(ConfigurationError, match="--destdir .*data cannot be written") if blamed else None
+    with expected or pytest.raises(type(error), check=lambda raised: raised is error):
+        with replaced_folder(str(tmp_path / "data")) as folder:
+            monkeypatch.chdir(folder)
+            raise error
+    assert not os.listdir(tmp_path)

@@ -40,6 +40,11 @@ def files(folder, contents: list[bytes]) -> list[str]:
     return [str(path) for path in paths]
 
 
+def three(content: str) -> list[str]:
+    """A text for every split, the first one as it is; none may be in two."""
+    return [content * times for times in (1, 2, 3)]
+
+
 def decoded(data, kind: str) -> dict[str, bytes]:
     """The text of every split, as it comes back from the data."""
     dictionary, words = Dictionary.load(str(data / "dict.txt")), vocabulary.decoder(kind)
@@ -93,7 +98,7 @@ any_text = st.lists(st.text(max_size=20) | st.sampled_from(["\r\n", "\r", "\ufef
 
 
 @settings(max_examples=30, deadline=None)
-@given(contents=st.lists(anything.filter(bool), min_size=3, max_size=3))
+@given(contents=st.lists(anything.filter(bool), min_size=3, max_size=3, unique=True))
 def test_bytes_of_any_file_come_back(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("bytes")
     with mock.patch.object(text, "CHUNK", 8):
@@ -107,10 +112,10 @@ def test_bytes_of_any_file_come_back(tmp_path_factory, contents):
 @given(content=any_text.filter(bool))
 def test_any_text_comes_back(tmp_path_factory, model, kind, encoding, content):
     folder = tmp_path_factory.mktemp("text")
-    paths = files(folder, [content.encode(encoding or "utf-8")] * 3)
+    paths = files(folder, [x.encode(encoding or "utf-8") for x in three(content)])
     with mock.patch.object(text, "CHUNK", 8), mock.patch.object(SentencepieceVocabulary, "train", lambda *_: model):
         prepare(paths, by_number, str(folder / "data"), Settings(kind, encoding=encoding))
-    assert list(decoded(folder / "data", kind).values()) == [content.encode()] * 3
+    assert list(decoded(folder / "data", kind).values()) == [x.encode() for x in three(content)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -149,7 +154,7 @@ def test_a_share_is_cut_at_the_same_character_however_it_is_read(tmp_path):
 
 
 def test_splitting_by_document_gives_every_text_to_one_split():
-    texts = [Measured(Part(f"text {i}", 0, 1)) for i in range(10)]
+    texts = [Measured(Part(f"text {i}", 0, i)) for i in range(10)]
     parts = split_by_document(texts, 0.1, 0.2)
     assert sum(parts.values(), []) == [text.whole for text in texts]
     assert [len(parts[n]) for n in SPLITS] == [7, 1, 2]
@@ -162,7 +167,7 @@ def test_memory_does_not_grow_with_one_long_line(tmp_path):
     peaks = []
     line = "one line of words, n\xe0\xefve \u2603, without an end, ".encode()
     for repeats in (1, 40_000, 160_000):  # the first one is for what is imported and kept
-        paths = files(tmp_path, [line * repeats] * 3)
+        paths = files(tmp_path, [line * repeats + b"%d" % i for i in range(3)])
         with mock.patch.object(text, "CHUNK", 1 << 16):
             tracemalloc.start()
             prepare(paths, by_number, str(tmp_path / "data"), Settings())
@@ -172,7 +177,7 @@ def test_memory_does_not_grow_with_one_long_line(tmp_path):
 
 
 def test_a_long_text_is_listed_in_pieces_that_are_the_same_text(tmp_path):
-    paths = files(tmp_path, [TEXT.encode()] * 3)
+    paths = files(tmp_path, [x.encode() for x in three(TEXT)])
     prepare(paths, by_number, str(tmp_path / "whole"), Settings())
     with mock.patch.object(preparation, "ITEM", 1000):
         prepare(paths, by_number, str(tmp_path / "pieces"), Settings())
@@ -222,7 +227,7 @@ def test_another_encoding_gives_the_data_of_utf8(tmp_path):
     for encoding in (None, "utf-16", "shift_jis"):
         folders.append(tmp_path / str(encoding))
         folders[-1].mkdir()
-        paths = files(folders[-1], [content.encode(encoding or "utf-8")] * 3)
+        paths = files(folders[-1], [x.encode(encoding or "utf-8") for x in three(content)])
         with mock.patch.object(text, "CHUNK", 7):
             prepare(paths, by_number, str(folders[-1] / "data"), Settings(encoding=encoding))
     names = ["dict.txt", "train.bin", "vocabulary.json"]
@@ -239,7 +244,8 @@ class Terminal(io.StringIO):
 def test_progress_has_rate_and_time_left_on_a_terminal_when_it_takes_long(tmp_path, monkeypatch, delay, stream, shown):
     monkeypatch.setattr(preparation, "DELAY", delay)
     monkeypatch.setattr(sys, "stderr", stream())
-    prepare(files(tmp_path, [TEXT.encode()] * 3), by_number, str(tmp_path / "data"), Settings())
+    paths = files(tmp_path, [x.encode() for x in three(TEXT)])
+    prepare(paths, by_number, str(tmp_path / "data"), Settings())
     bars = re.findall(r"(reading|counting|writing \w+): 100%.*\[\d+:\d+<\d+:\d+, +[\d.]+.?B/s", sys.stderr.getvalue())
     assert set(bars) == ({"reading", "counting", *(f"writing {split}" for split in SPLITS)} if shown else set())
     assert shown or not sys.stderr.getvalue()
@@ -260,7 +266,7 @@ def test_settings_that_do_not_fit(given, sentence):
 
 
 def test_a_byte_order_mark_is_kept_and_told(tmp_path, capsys):
-    paths = files(tmp_path, [b"\xef\xbb\xbftext"] * 3)
+    paths = files(tmp_path, [b"\xef\xbb\xbftext", b"other", b"another"])
     prepare(paths, by_number, str(tmp_path / "data"), Settings())
     assert "0.txt begins with a byte order mark" in capsys.readouterr().err
     assert decoded(tmp_path / "data", "character")["train"] == b"\xef\xbb\xbftext"
