@@ -81,12 +81,19 @@ def of_libraries(error: BaseException) -> str | None:
     for words, sentence in SAID.items():
         if message.startswith(words):
             return sentence
+    if isinstance(error, OverflowError) or "verflow" in message:
+        large = [
+            f"{flag} {value}" for flag, value in given() if re.fullmatch(r"-?\d+", value) and abs(int(value)) > 2**31
+        ]
+        return f"{large[0]} is larger than any number that can be used here: give a smaller one." if large else None
     if isinstance(error, UnicodeDecodeError):
         byte = f"0x{error.object[error.start]:02X}"
         return f"a text that is read is not UTF-8 (it has the byte {byte}): convert it, for example by iconv -t utf-8."
-    if type(error).__module__ == "omegaconf.errors" and "nterpolation" in message:
-        named = re.search(r"full_key: (\S+)", str(error))
-        flag = f"--{named[1].rpartition('.')[2].replace('_', '-')}" if named else "a flag"
+    named = re.search(r"full_key: (\S+)", str(error))
+    if type(error).__module__ == "omegaconf.errors" and named:
+        flag = f"--{named[1].rpartition('.')[2].partition('[')[0].replace('_', '-')}"
+        if "nterpolation" not in message and "${" not in message:
+            return f"{flag} has a value that it cannot have ({message}): give another one."
         return f"{flag} has a ${{…}}, which stands for another setting, and there is none of that name: leave it out."
     if isinstance(error, (AssertionError, ValueError, NotImplementedError)) and re.search(
         r"(^|[\s`'\"])--[a-z]", message

@@ -19,7 +19,7 @@ CLOSED = 141
 def show_all_characters() -> None:
     """Escape on the terminal what its encoding lacks, and write files in UTF-8, as Python does in the locale C."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        with suppress(AttributeError, OSError):  # a stream of a notebook, or over another file than it was made for
             stream.reconfigure(errors="backslashreplace")
     if locale.getencoding().upper() != "UTF-8":
         with suppress(locale.Error):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write the generated pages of docs/reference: flags out of the dataclasses and parsers, changes out of the tables.
+"""Write the generated pages of docs/reference: flags out of the dataclasses and parsers, the others out of tables.
 
-python scripts/reference.py            # write docs/reference/flags.md and docs/reference/fairseq.md
+python scripts/reference.py            # write the flags, the values that are refused, and the changes to fairseq
 python scripts/reference.py --check    # write nothing; fail when a page is stale
 """
 
@@ -35,6 +35,7 @@ from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
 from fairseq_smt.models.defaults import TRAINING, recipe  # noqa: E402
 from fairseq_smt.models.presets import PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
+from fairseq_smt.tasks.fairseq_flags import TABLE  # noqa: E402
 from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
 from fairseq_smt.tasks.smt_probe import SmtProbeConfig  # noqa: E402
 
@@ -220,7 +221,23 @@ def fairseq_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PAGES = {"docs/reference/flags.md": flags_page, "docs/reference/fairseq.md": fairseq_page}
+def refused_page() -> str:
+    rows = [[f"`{row.flag}`", row.values or "any", f"… {row.sentence}"] for row in TABLE]
+    parts = [
+        "# Flags that are refused",
+        "Values of fairseq's own flags that the tasks `smt_lm` and `smt_probe` cannot serve, or that would lose a run. "
+        "They end a command before its first update, with the flag, its value and the sentence.",
+        MADE,
+        table(["flag", "values", "sentence"], rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    "docs/reference/flags.md": flags_page,
+    "docs/reference/refused.md": refused_page,
+    "docs/reference/fairseq.md": fairseq_page,
+}
 
 
 def main() -> None:

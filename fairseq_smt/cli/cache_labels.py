@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 import fairseq_smt
 from fairseq_smt.cli.loading import choose_device, given, of_this_model, quieten, read
+from fairseq_smt.cli.output import check_place
 from fairseq_smt.core.configs import TeacherConfig
 from fairseq_smt.core.fingerprints import unpack
 from fairseq_smt.core.teacher import fingerprint
@@ -59,8 +60,8 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         ConfigurationError: for whatever the user can put right.
     """
-    args = parser().parse_args(argv)
     quieten()
+    args = parser().parse_args(argv)
     fairseq_smt.register()
     codec.check_dtype(args.dtype)
     require_positive(num_shards=args.num_shards)
@@ -69,6 +70,8 @@ def main(argv: list[str] | None = None) -> None:
         f"--shard-id must be 0 to {args.num_shards - 1} with --num-shards {args.num_shards}, not {args.shard_id}.",
     )
     require_positive(max_tokens=args.max_tokens, chunk_positions=args.chunk_positions)
+    if not args.verify:
+        check_place(Path(args.label_cache, "labels"), "--label-cache")
     teacher, about_teacher, task = load_teacher(args)
     parts = [
         describe(task, split, folder, combine, about_teacher)

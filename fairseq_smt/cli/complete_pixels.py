@@ -19,7 +19,7 @@ import fairseq_smt
 from fairseq_smt.cli.figures import image_grid
 from fairseq_smt.cli.loading import Checkpoint, add_checkpoint_flags, load, names_of, quieten
 from fairseq_smt.cli.measure import losses_by_position
-from fairseq_smt.cli.output import write_json, write_png
+from fairseq_smt.cli.output import check_place, write_json, write_png
 from fairseq_smt.data.pixels import PixelFormat
 from fairseq_smt.errors import require, require_positive
 from fairseq_smt.reporting.samples import completions
@@ -68,11 +68,12 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    args = parse()
     quieten()
+    args = parse()
     fairseq_smt.register()
     require_positive(**{flag: getattr(args, flag) for flag in ("images", "samples", "scored_images", "batch_size")})
     require(args.output.suffix == ".png", f"--output {args.output} must end in .png: the JSON stands beside it.")
+    check_place(args.output)
     form = PixelFormat.load(Path(args.data))
     for flag, given in (("--classes", form.classes), ("--permute", form.permutation is not None)):
         require(not given, f"{args.data} was made with {flag}, and images are completed row by row: make it without.")

@@ -20,7 +20,7 @@ import fairseq_smt
 from fairseq_smt.cli import figures
 from fairseq_smt.cli.loading import add_checkpoint_flags, given, load, names_of, quieten
 from fairseq_smt.cli.measure import Measured, measure
-from fairseq_smt.cli.output import write_json, write_png
+from fairseq_smt.cli.output import check_place, write_json, write_png
 from fairseq_smt.errors import require_positive
 
 logger = logging.getLogger("fairseq_smt.cli.diagnose")
@@ -34,13 +34,16 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         ConfigurationError: for whatever the user can put right.
     """
-    args = parser().parse_args(argv)
     quieten()
+    args = parser().parse_args(argv)
     fairseq_smt.register()
     overrides = given(args, BLOCK_FLAGS)
     require_positive(sequences=args.sequences, batch_size=args.batch_size)
     if args.tokens_per_sample is not None:
         require_positive(tokens_per_sample=args.tokens_per_sample)
+    check_place(args.output / "diagnostics.json")
+    if args.tensorboard_logdir:
+        check_place(Path(args.tensorboard_logdir, "events"), "--tensorboard-logdir")
     measured = []
     for path, name in zip(args.path, names_of(args.path, args.names), strict=True):
         checkpoint = load(path, name, args.data, overrides, args.cpu)

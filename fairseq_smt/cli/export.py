@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         ConfigurationError: for whatever the user can put right.
     """
-    args = parser().parse_args(argv)
     quieten()
+    args = parser().parse_args(argv)
     fairseq_smt.register()
     require(os.path.isfile(args.checkpoint), f"the checkpoint {args.checkpoint} does not exist: name another one.")
     state = checkpoint_utils.load_checkpoint_to_cpu(args.checkpoint)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from fairseq_smt.cli.measure import Geometry
 
@@ -123,7 +124,12 @@ def figure_of(number: int, layout: Layout, **kwargs) -> tuple[Figure, list[Axes]
 
 
 def shown(name: str) -> str:
-    """A name as text: to matplotlib, `$` begins a formula, and a leading `_` leaves a curve out of legends."""
+    """A name as text: to matplotlib, `$` begins a formula, and a leading `_` leaves a curve out of legends.
+
+    Characters that the font lacks are escaped.
+    """
+    font = get_font(findfont(FontProperties()))
+    name = "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in name)
     return ("\u2009" + name if name.startswith("_") else name).replace("$", r"\$")
 
 

@@ -25,7 +25,7 @@ from fairseq import utils
 import fairseq_smt
 from fairseq_smt.cli.loading import Checkpoint, load, names_of, quieten
 from fairseq_smt.cli.measure import Measured, measure
-from fairseq_smt.cli.output import write
+from fairseq_smt.cli.output import check_place, write
 from fairseq_smt.errors import ConfigurationError, require, require_positive
 from fairseq_smt.reporting import contents
 from fairseq_smt.reporting.page import Page
@@ -43,11 +43,12 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         ConfigurationError: for whatever the user can put right.
     """
-    args = parser().parse_args(argv)
     quieten()
+    args = parser().parse_args(argv)
     fairseq_smt.register()
     require_positive(batch_size=args.batch_size, length=args.length, samples=args.samples)
     require(args.sequences >= 0, f"--sequences must not be negative, got {args.sequences}.")
+    check_place(args.output)
     page = page_of(read(args), args)
     content = page.html().encode()
     write(args.output, content)

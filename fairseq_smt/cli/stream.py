@@ -18,7 +18,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from fairseq_smt.cli.interrupts import Interrupts
-from fairseq_smt.errors import ConfigurationError, of_command, require
+from fairseq_smt.errors import require
+from fairseq_smt.terminal import command, forget_output
 
 if TYPE_CHECKING:
     from fairseq_smt.pretrained import Pretrained
@@ -39,16 +40,16 @@ INTERRUPTED = 130
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    args, interrupts = parser().parse_args(argv), Interrupts()
-    try:
-        with interrupts.noted():
-            run(args, interrupts)
-    except ConfigurationError as error:
-        raise SystemExit(of_command(error)) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes stdout once more
-    except KeyboardInterrupt:
-        pass
+    interrupts = Interrupts()
+    with command():
+        args = parser().parse_args(argv)
+        try:
+            with interrupts.noted():
+                run(args, interrupts)
+        except BrokenPipeError:
+            forget_output()
+        except KeyboardInterrupt:
+            pass
     raise SystemExit(INTERRUPTED if interrupts.arrived else 0)
 
 

@@ -23,6 +23,13 @@ def clip_grad_norm(trainer: Trainer, *args, **kwargs) -> torch.Tensor:
     """
     try:
         norm = _clip_grad_norm(trainer, *args, **kwargs)
+    except OverflowError as error:
+        if torch.cuda.is_available():
+            raise
+        raise ConfigurationError(
+            "a gradient is too large for float16, and on a CPU fairseq cannot go on without this update: give --bf16, "
+            "or a smaller --batch-size or --fp16-init-scale."
+        ) from error
     except FloatingPointError as error:
         smallest = trainer.cfg.common.min_loss_scale
         raise ConfigurationError(

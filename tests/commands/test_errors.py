@@ -23,8 +23,6 @@ SMT = [*TRAIN, "--criterion", "smt", "--max-update", "1", "--disable-validation"
         (["--train-subset", "absent"], "no split 'absent'"),
         (["--curriculum-start", 33], "--curriculum-start 33 is longer than a block"),
         (["--readout-positions", 0], "--readout-positions must be positive"),
-        (["--bf16"], "use --amp or --fp16, or fairseq-hydra-train with common.bf16=true"),
-        (["--ddp-backend", "fully_sharded"], "use pytorch_ddp or legacy_ddp"),
     ],
     ids=lambda x: x if isinstance(x, str) else None,
 )

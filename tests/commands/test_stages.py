@@ -73,7 +73,7 @@ def test_adaptive_chunks_continue_exactly_in_a_resumed_run(data, trained, tuned,
 
 
 def test_half_precision(data, trained, tmp_path):
-    flags = ["--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", 4, "--max-update", 3, "--rollout", "sequential"]
+    flags = ["--fp16", "--fp16-init-scale", 4, "--max-update", 3, "--rollout", "sequential"]
     assert len(losses(data, tmp_path, *dmt(trained), *flags)) == 3
 
 

@@ -89,11 +89,6 @@ def test_blocks_of_one_token(data, tmp_path):
     assert "done training" in fairseq("train", data, *blocks, "--optimizer", "adam", "--lr", "0.01", *flags)
 
 
-@pytest.mark.parametrize("flags", [["--fp16", "--fp16-no-flatten-grads"], ["--memory-efficient-fp16"]])
-def test_half_precision(data, tmp_path, flags):
-    assert len(losses(data, tmp_path, "--max-update", 3, *flags)) >= 1
-
-
 def test_the_shim_user_dir_registers_the_same_plugin(data, tmp_path):
     flags = ["--criterion", "smt", "--max-update", 1, "--disable-validation", "--save-dir", tmp_path]
     assert "done training" in fairseq("train", data, *TRAIN, *flags, user_dir="user_dir", fresh=True)

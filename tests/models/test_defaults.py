@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 import fairseq_smt
 from fairseq_smt.errors import ConfigurationError, find_sentence
+from tests.support.config import config as config_of
 from tests.support.recipes import compose
 
 fairseq_smt.register()
@@ -108,3 +109,31 @@ def test_a_decay_shorter_than_an_update_and_longer_ones():
 def test_phases_that_cannot_work(options, words):
     with pytest.raises(ConfigurationError, match=words):
         tri_stage(**options)
+
+
+TORCHRUN = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "RANK": "1", "WORLD_SIZE": "2"}
+
+
+def test_processes_of_torchrun_on_cpu(monkeypatch):
+    """A test runs the whole command: docs/how-to/several-processes.md."""
+    line = ["DATA", "--task", "smt_lm", "--arch", "smt_lm_tiny", "--criterion", "smt"]
+    assert config_of(monkeypatch, "train", *line).distributed_training.distributed_world_size == 1
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    found = config_of(monkeypatch, "train", *line)
+    processes = found.distributed_training
+    assert (processes.distributed_rank, processes.distributed_world_size, processes.distributed_backend) == (
+        1,
+        2,
+        "gloo",
+    )
+    assert processes.distributed_no_spawn and found.common.cpu
+    given = config_of(monkeypatch, "train", *line, "--distributed-world-size", 4).distributed_training
+    assert given.distributed_world_size == 4
+
+
+def test_bf16_asks_for_no_tpu(monkeypatch):
+    line = ["DATA", "--task", "smt_lm", "--arch", "smt_lm_tiny", "--criterion", "smt"]
+    found = config_of(monkeypatch, "train", *line, "--bf16").common
+    assert found.bf16 and not found.tpu
+    assert config_of(monkeypatch, "train", *line, "--bf16", "--tpu").common.tpu

@@ -10,7 +10,7 @@ import pytest
 from tests.support.recipes import hydra
 
 PRECISIONS = {
-    "fp16": ["common.fp16=true", "common.fp16_no_flatten_grads=true"],
+    "fp16": ["common.fp16=true"],
     "memory-efficient-fp16": ["common.fp16=true", "common.memory_efficient_fp16=true"],
     "bf16": ["common.bf16=true"],
 }

@@ -147,3 +147,15 @@ def test_scoring_draws_nothing(task, data):
     task.valid_step(sample, model.eval(), criterion)
     task.post_validate(model, {"num_updates": 1}, None)
     assert task.board is None
+
+
+@pytest.mark.parametrize(
+    "name, text", [("plain", "plain"), ("模型", r"\u6a21\u578b"), ("größe", "größe"), ("a$b$", r"a\$b\$")]
+)
+def test_a_name_in_a_picture_has_a_glyph_for_every_character(recwarn, name, text):
+    from fairseq_smt.cli.figures import new_figure, shown
+
+    figure, panels = new_figure(1, 1)
+    panels[0, 0].set_title(shown(name))
+    figure.canvas.draw()
+    assert shown(name) == text and not [w for w in recwarn if "Glyph" in str(w.message)]
