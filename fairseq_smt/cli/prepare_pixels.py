@@ -22,7 +22,8 @@ import torch
 from fairseq_smt.data.fairseq_files import fairseq_files
 from fairseq_smt.data.folders import replaced_folder
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
-from fairseq_smt.errors import ConfigurationError, of_command, require
+from fairseq_smt.errors import ConfigurationError, require
+from fairseq_smt.terminal import command
 
 
 @dataclass
@@ -138,24 +139,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse()
-    try:
-        splits = load_splits(args)
-        levels = {
-            name: quantise(pool(part.pixels, args.downsample), part.white, args.levels) for name, part in splits.items()
-        }
-        classes = 1 + max(int(part.labels.max()) for part in splits.values()) if args.classes else 0
-        form = PixelFormat(*levels["train"].shape[1:], args.levels, classes, args.permute)
-        write({name: form.items(part, splits[name].labels) for name, part in levels.items()}, form, args.destdir)
-    except ConfigurationError as error:
-        raise SystemExit(of_command(error)) from None
+def run(args: argparse.Namespace) -> None:
+    """Write the data and say what was written, or raise what cannot work."""
+    splits = load_splits(args)
+    levels = {
+        name: quantise(pool(part.pixels, args.downsample), part.white, args.levels) for name, part in splits.items()
+    }
+    classes = 1 + max(int(part.labels.max()) for part in splits.values()) if args.classes else 0
+    form = PixelFormat(*levels["train"].shape[1:], args.levels, classes, args.permute)
+    write({name: form.items(part, splits[name].labels) for name, part in levels.items()}, form, args.destdir)
     print(", ".join(f"{name}: {len(part)} images" for name, part in splits.items()))
     order = f", in the order of --permute {form.permutation}" if form.permutation is not None else ""
     ending = f", and one of {form.classes} classes" if form.classes else ""
     print(f"wrote {args.destdir}: {form.height} × {form.width} pixels of {form.levels} grey levels{order}{ending}")
     ask = " --ask last" if form.classes else ""
     print(f"train with --sample-break-mode eos --tokens-per-sample {form.length}{ask}")
+
+
+def main() -> None:
+    with command():
+        run(parse())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from functools import partial
 from fairseq_smt.data import vocabulary
 from fairseq_smt.data.preparation import Settings, prepare
 from fairseq_smt.data.splits import split_by_document, split_by_number, split_by_share
-from fairseq_smt.errors import ConfigurationError, of_command, require
+from fairseq_smt.errors import require
+from fairseq_smt.terminal import command
 
 
 def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
@@ -91,11 +92,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    args = flags()
-    try:
+    with command():
+        args = flags()
         decode(args.vocabulary) if args.decode else run(args)
-    except ConfigurationError as error:
-        raise SystemExit(of_command(error)) from None
 
 
 if __name__ == "__main__":
