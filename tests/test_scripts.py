@@ -83,7 +83,7 @@ def test_every_example_of_the_help_works(prepare_text, tmp_path, line):
         ("--destdir DATA", r"give text files to train on\."),
         ("a.txt", "give --destdir"),
         ("--destdir DATA a.txt --test t.txt", "--valid and --test go together"),
-        ("--destdir DATA a.txt --valid v.txt --test ./a.txt", "a file must not be in two splits"),
+        ("--destdir DATA a.txt --valid v.txt --test ./a.txt", "name it once|hold the same text"),
         ("--destdir DATA a.txt --test-share 0", "--valid-share and --test-share must be positive"),
         ("--destdir . a.txt", "--destdir . is a folder that you work in"),
         ("--destdir folder a.txt", "--destdir folder holds thesis.doc"),

@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     require_positive(max_tokens=args.max_tokens, chunk_positions=args.chunk_positions)
     if not args.verify:
-        check_place(Path(args.label_cache, "labels"), "--label-cache")
+        check_place(Path(args.label_cache, "labels"), f"--label-cache {args.label_cache}")
     teacher, about_teacher, task = load_teacher(args)
     parts = [
         describe(task, split, folder, combine, about_teacher)

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         require_positive(tokens_per_sample=args.tokens_per_sample)
     check_place(args.output / "diagnostics.json")
     if args.tensorboard_logdir:
-        check_place(Path(args.tensorboard_logdir, "events"), "--tensorboard-logdir")
+        check_place(Path(args.tensorboard_logdir, "events"), f"--tensorboard-logdir {args.tensorboard_logdir}")
     measured = []
     for path, name in zip(args.path, names_of(args.path, args.names), strict=True):
         checkpoint = load(path, name, args.data, overrides, args.cpu)

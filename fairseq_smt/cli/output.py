@@ -13,15 +13,16 @@ from fairseq_smt.errors import require
 from fairseq_smt.files import told, write_whole
 
 
-def check_place(path: Path, flag: str = "--output") -> None:
+def check_place(path: Path, what: str = "") -> None:
     """Find out whether a file can be written, before the work that it is the outcome of; nothing is made.
 
     Raises:
         ConfigurationError: when the system refuses, or a folder is in its place.
     """
-    require(not path.is_dir(), f"{path} of {flag} is a folder: name a file.")
+    what = what or f"{path} of --output"
+    require(not path.is_dir(), f"{what} is a folder: name a file.")
     folder = next(folder for folder in path.absolute().parents if folder.exists())
-    check_folder(str(folder), f"{path} of {flag}")
+    check_folder(str(folder), what)
 
 
 def write(path: Path, content: bytes) -> None:

@@ -112,7 +112,9 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTas
             raise
         except Exception as error:
             reason = " ".join(str(error).partition("If using the Camembert")[0].split()).rstrip(".")
-            raise ConfigurationError(f"{path} is not a dictionary of fairseq ({reason}): {remedy}") from error
+            raise ConfigurationError(
+                f"{path} is not a dictionary of fairseq, or damaged ({reason}): {remedy}"
+            ) from error
         require(len(found[0]) > found[0].nspecial, f"{path} has no symbols: {remedy}")
         return found
 

@@ -138,9 +138,17 @@ def test_an_average_hashes_no_teacher_in_a_step(monkeypatch):
     average.step(model, 1)
 
 
-@pytest.mark.parametrize("error, sentence", [(FloatingPointError, "at the smallest loss scale"), (OverflowError, "")])
-def test_scaled_gradients_end_a_run_at_the_smallest_scale_only(monkeypatch, error, sentence):
-    """Before that, fairseq skips the update after an `OverflowError`."""
+@pytest.mark.parametrize(
+    "error, gpu, sentence",
+    [
+        (FloatingPointError, True, "at the smallest loss scale"),
+        (OverflowError, True, ""),
+        (OverflowError, False, "give --bf16"),
+    ],
+)
+def test_scaled_gradients_end_a_run_at_the_smallest_scale_only(monkeypatch, error, gpu, sentence):
+    """Before that, fairseq skips the update after an `OverflowError`, where there is a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
 
     def overflow(trainer, clip_norm):
         raise error("scale")

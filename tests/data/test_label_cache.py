@@ -303,7 +303,7 @@ def test_a_flipped_bit_in_a_scale_is_found_by_verify(data, trained, tmp_path):
 def test_a_folder_that_cannot_be_written(data, trained, tmp_path):
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "below", "/proc/labels"):
-        refused("name another folder by --label-cache", lambda root=root: cache(data, trained, root))
+        refused(f"--label-cache {root} ", lambda root=root: cache(data, trained, root))
 
 
 def test_a_full_disk(data, trained, tmp_path, monkeypatch):
