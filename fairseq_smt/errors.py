@@ -61,6 +61,10 @@ def find_sentence(error: BaseException | None) -> str | None:
 def of_system(error: BaseException) -> str | None:
     """A sentence for an error of the system about a file that a flag of this command names."""
     refused = re.findall(r"\[Errno (\d+)\] (.*?): '(.*?)'", str(error))
+    if isinstance(error, OSError) and not refused:  # as fairseq says it of files that it may download
+        refused = [
+            (errno.ENOENT, "there is no such file", path) for path in re.findall("^file (.*) not found$", str(error))
+        ]
     if not refused:
         return None
     number, reason, path = refused[-1]
@@ -86,12 +90,19 @@ def of_libraries(error: BaseException) -> str | None:
             f"{flag} {value}" for flag, value in given() if re.fullmatch(r"-?\d+", value) and abs(int(value)) > 2**31
         ]
         return f"{large[0]} is larger than any number that can be used here: give a smaller one." if large else None
+    if isinstance(error, ImportError) and (error.name or message.startswith("Please install")):
+        return f"the package {error.name} is missing: run pip install {error.name}." if error.name else f"{message}."
+    if isinstance(error, SyntaxError) and error.filename in ("<string>", "<unknown>"):
+        named = [f"{flag} {value}" for flag, value in given() if error.text and error.text.strip() in value]
+        return f"{named[0]} is not in Python's notation ({error.msg}): put it right." if named else None
     if isinstance(error, UnicodeDecodeError):
         byte = f"0x{error.object[error.start]:02X}"
         return f"a text that is read is not UTF-8 (it has the byte {byte}): convert it, for example by iconv -t utf-8."
     named = re.search(r"full_key: (\S+)", str(error))
     if type(error).__module__ == "omegaconf.errors" and named:
         flag = f"--{named[1].rpartition('.')[2].partition('[')[0].replace('_', '-')}"
+        if "Missing mandatory value" in message:
+            return f"{flag} is missing: give it."
         if "nterpolation" not in message and "${" not in message:
             return f"{flag} has a value that it cannot have ({message}): give another one."
         return f"{flag} has a ${{…}}, which stands for another setting, and there is none of that name: leave it out."

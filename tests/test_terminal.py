@@ -20,6 +20,8 @@ BIN = Path(sys.executable).parent
 @pytest.mark.parametrize("flag", ["--input", "--lm-path", "--sentencepiece-model", "--bpe-codes"])
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EISDIR])
 def test_a_file_that_a_flag_names(monkeypatch, flag, number):
+    monkeypatch.setattr("sys.argv", ["fairseq-interactive", flag, "no.txt"])
+    assert find_sentence(OSError("file no.txt not found")).startswith(f"{flag} no.txt cannot be read")
     error = OSError(number, os.strerror(number), "no.txt")
     for arguments in ([flag, "no.txt"], [f"{flag}=no.txt"], [flag, os.path.abspath("no.txt")], [flag, "a:no.txt"]):
         monkeypatch.setattr("sys.argv", ["fairseq-interactive", *arguments])
@@ -38,6 +40,8 @@ def test_a_file_that_a_flag_names(monkeypatch, flag, number):
         (AssertionError("--sampling requires --nbest to be equal to --beam"), "--sampling requires --nbest"),
         (ValueError("--a and --b\ntogether: {'_name': None, 'x': 1}"), "--a and --b together"),
         (NotImplementedError("--x is not done"), "--x is not done"),
+        (ModuleNotFoundError("No module named 'a'", name="a"), "the package a is missing: run pip install a."),
+        (ImportError("Please install b with: pip install b"), "Please install b with: pip install b."),
         (UnicodeDecodeError("utf-8", b"ab\xe9", 2, 3, "invalid"), "not UTF-8 (it has the byte 0xE9)"),
     ],
     ids=lambda x: type(x).__name__ if isinstance(x, Exception) else None,
@@ -58,6 +62,14 @@ def test_a_number_beyond_every_range(monkeypatch, error, arguments):
     monkeypatch.setattr("sys.argv", ["fairseq-smt-stream", "--length", "10", *arguments])
     flag, value = arguments if len(arguments) == 2 else arguments[0].split("=")
     assert find_sentence(error).startswith(f"{flag} {value} is larger than")
+
+
+@pytest.mark.parametrize("text", ["{", "{'a': }", "1k"])
+def test_what_is_not_in_pythons_notation(monkeypatch, text):
+    monkeypatch.setattr("sys.argv", ["fairseq-validate", "DATA", "--path", "x", "--model-overrides", text])
+    with pytest.raises(SyntaxError) as caught:
+        eval(text)
+    assert find_sentence(caught.value).startswith(f"--model-overrides {text} is not in Python's notation")
 
 
 @pytest.mark.parametrize("content", [{"save_dir": "x/${y}"}, {"save_dir": "x/${a.b}"}, {"save_dir": "${"}])

@@ -88,7 +88,9 @@ def load_model_ensemble_and_task(*args: Any, **kwargs: Any) -> Any:
     except OSError as error:
         if "Model file not found" not in str(error):
             raise
-        raise ConfigurationError(f"{error}: name a checkpoint by --path.") from error
+        raise ConfigurationError(
+            f"{error}: name a checkpoint by --path, or by the flag that names this one."
+        ) from error
     warn_of_another_task(cfg.task, task)
     return models, cfg, task
 

@@ -1,5 +1,6 @@
 """fairseq's own flags under our tasks: values that cannot be served, each with a sentence, refused before any work."""
 
+import ast
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from fairseq_smt.errors import require
 
 OURS = ("smt", "dmt", "chunked_bptt")
+POST_PROCESS = ("sentencepiece", "wordpiece", "letter", "silence", "_EOW", "subword_nmt", "@@", "@@ ", "none")
 SERVED = ("cross_entropy", "label_smoothed_cross_entropy", "adaptive_loss")
 """fairseq's criterions for language models."""
 
@@ -73,6 +75,14 @@ def is_for_another_task(criterion: Any, cfg: DictConfig) -> bool:
     return found is not None and found.__module__.startswith("fairseq.") and criterion not in SERVED
 
 
+def is_no_dictionary(text: str, cfg: DictConfig) -> bool:
+    """Whether fairseq cannot evaluate a text to a dictionary; it may be a call, such as `dict(a=1)`."""
+    try:
+        return not isinstance(ast.parse(text.strip(), mode="eval").body, (ast.Dict, ast.Call))
+    except SyntaxError:
+        return True
+
+
 def saves_nothing(interval: int, cfg: DictConfig) -> bool:
     """Whether a run ends by --max-epoch before an epoch whose checkpoint is kept."""
     return 0 < cfg.optimization.max_epoch < interval and not (
@@ -122,10 +132,26 @@ TABLE = [
         "cannot be undone by fairseq-eval-lm, which knows subword_nmt alone: remove it; bits per byte do not need it.",
     ),
     Unserved(
+        "common_eval.post_process", "of a name that fairseq does not know", lambda v, c: v not in POST_PROCESS,
+        f"is unknown: give one of {', '.join(POST_PROCESS[:-3])}.",
+    ),
+    Unserved(
         "generation.print_alignment", "", given,
         "aligns a target with a source, and a language model has no source: remove it.",
     ),
+    Unserved(
+        "generation.replace_unk", "", given,
+        "takes words from a source, and a language model has no source: remove it.",
+    ),
     Unserved("generation.constraints", "", given, "is for translation alone: remove it."),
+    Unserved(
+        "generation.lm_path", "in fairseq-interactive", lambda v, c: this_command() == "interactive",
+        "is read by fairseq-generate alone: remove it.",
+    ),
+    Unserved(
+        "common_eval.model_overrides", "that are no dictionary of Python", is_no_dictionary,
+        "is no dictionary of Python, such as {'score_with': 'teacher'}: write it like that, in quotes.",
+    ),
     Unserved(
         "dataset.valid_subset", "with an empty name", lambda v, c: not all(v.split(",")),
         "has an empty name: give names of splits with commas between them.",
@@ -153,7 +179,7 @@ TABLE = [
     ),
     *below(
         1, "common.log_interval", "common.fp16_init_scale", "common.fp16_scale_window", "checkpoint.save_interval",
-        "dataset.validate_interval", "dataset.num_shards", "eval_lm.softmax_batch",
+        "dataset.validate_interval", "dataset.num_shards", "eval_lm.softmax_batch", "generation.beam",
     ),
     *below(0, "eval_lm.context_window", "dataset.max_valid_steps", "optimization.max_epoch", "optimization.max_update"),
     Unserved(

@@ -5,6 +5,7 @@ import math
 import torch
 from fairseq.sequence_generator import SequenceGenerator
 
+from fairseq_smt.errors import require
 from fairseq_smt.tasks.one_beam import OneBeam, serves
 
 
@@ -49,7 +50,15 @@ class PromptGenerator(SequenceGenerator):
     def _generate_together(self, sample, prefix_tokens, constraints, bos_token):
         """Hypotheses of rows that have one longest length: by `OneBeam` where it can, or by fairseq's loop."""
         if prefix_tokens is None or constraints is not None or not serves(self):
-            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+            try:
+                return super()._generate(sample, prefix_tokens, constraints, bos_token)
+            except AssertionError as error:
+                require(
+                    prefix_tokens is None or not prefix_tokens.eq(self.eos).any(),
+                    "a prompt has an eos, which ends it, and cannot be continued by several beams: give --beam 1, or a "
+                    "smaller --prefix-size.",
+                )
+                raise error
         longest = self.room(sample["net_input"]["src_tokens"].shape[1])
         return OneBeam(self)(prefix_tokens, self.eos if bos_token is None else bos_token, longest)
 

@@ -32,8 +32,11 @@ REFUSED = {
         *("--context-window -1", "--post-process sentencepiece", "--num-shards 0", "--num-shards 2 --shard-id 2"),
         *("--shard-id -1 --num-shards 1", "--softmax-batch 0"),
     ],
-    "generate": ["--print-alignment hard", "--constraints ordered"],
-    "interactive": ["--print-alignment soft", "--constraints"],
+    "generate": ["--print-alignment hard", "--constraints ordered", "--replace-unk words", "--beam 0"],
+    "interactive": [
+        *("--print-alignment soft", "--constraints", "--replace-unk", "--lm-path lm.pt", "--post-process nosuch"),
+        *("--model-overrides {", "--model-overrides 5", "--model-overrides [1]", "--beam -1"),
+    ],
 }
 SERVED = {
     "train": [
@@ -44,7 +47,8 @@ SERVED = {
         "--amp --save-interval 5 --max-epoch 2 --no-save --criterion label_smoothed_cross_entropy",
     ],
     "eval-lm": ["", "--post-process subword_nmt --context-window 10 --num-shards 2 --shard-id 1"],
-    "interactive": ["--post-process sentencepiece"],
+    "interactive": ["--post-process sentencepiece --model-overrides {'a':1}"],
+    "generate": ["--model-overrides dict(a=1) --lm-path lm.pt"],
 }
 """Values beside those above."""
 
