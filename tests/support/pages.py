@@ -1,4 +1,4 @@
-"""The pages of the documentation: their blocks, how a shell runs them, their links and their sentences.
+"""The pages of the documentation: their blocks, how a shell runs them, and their links.
 
 A block of a page is marked by the words after its fence:
 
@@ -10,7 +10,6 @@ A block of a page is marked by the words after its fence:
     sample          all that the block before it prints, when it was last run; nothing is compared
 """
 
-import ast
 import gzip
 import os
 import re
@@ -198,45 +197,3 @@ def named_files(page: Path) -> set[Path]:
             inside = name.split("/")[0] in INSIDE
             found.add(ROOT / "fairseq_smt" / name if inside else ROOT / name)
     return found
-
-
-# --- sentences ---
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a page's prose: no blocks, tables, headings, formulas or pictures."""
-    text = re.sub(r"\$\$.*?\$\$", "\n\n", FENCE.sub("\n\n", text), flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->|<[^>\n]+>", "", text, flags=re.DOTALL)
-    found = []
-    for paragraph in re.split(r"\n\s*\n", text):
-        kept = [line for line in paragraph.splitlines() if not re.match(r"\s*(\||#|!\[)", line)]
-        for item in re.split(r"(?m)^\s*(?:[-*]|\d+\.)\s+", "\n".join(kept)):
-            words = re.sub(r"!?\[(.*?)\]\([^)]*\)", r"\1", " ".join(item.split()))
-            words = re.sub(r"`[^`]*`|\$[^$]*\$", "X", words)
-            found += re.split(rf"(?<=[.!?])[\")*_]*\s+(?=[\"(*_]*(?:[^\sa-z]|{'|'.join(LOWER)}))", words)
-    return [sentence.strip() for sentence in found if sentence.strip()]
-
-
-LOWER = ("fairseq", "torch", "hydra", "bf16", "y_t", "m_t")
-"""What a sentence may begin with though it is written small."""
-
-
-def docstrings(path: Path) -> Iterator[str]:
-    """The prose of a module's docstrings: an entry of Args is a paragraph of its own, code and tables are left out."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-            continue
-        kept, entries = [], False
-        for line in (ast.get_docstring(node) or "").splitlines():
-            entries = bool(re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields):", line)) or (
-                entries and (not line or line.startswith("    "))
-            )
-            code = not entries and line.startswith("    ") or re.search(r"\S  +\S", line)
-            begins = re.match(r"    [\w*]", line)
-            kept += [""] if code or line.endswith(":") else ["", line.strip()] if begins else [line.strip()]
-        yield "\n".join(kept)
-
-
-def length(sentence: str) -> int:
-    """Words of a sentence; a formula or a piece of code is one."""
-    return len(re.findall(r"[\w‖∂λ][\w'’.,/…×·-]*", sentence))
