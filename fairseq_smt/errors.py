@@ -17,6 +17,7 @@ SAID = {
     "Must specify batch size": "there is no batch size: give --batch-size or --max-tokens.",
     "optimizer is required!": "there is no optimizer: give --optimizer, such as --optimizer adam, and --lr.",
     "Seed must be between 0 and": "--seed must be a number from 0 to 4294967295.",
+    "world size is": "--distributed-world-size is above the number of GPUs: start the processes by torchrun.",
     "Cannot combine --fp16 and --tpu": "--fp16 and --bf16 do not go together: give one of them.",
     "--batch-size cannot be larger than --buffer-size": "--batch-size is larger than --buffer-size, the number of "
     "prompts read at a time: give a --buffer-size as large.",

@@ -21,11 +21,13 @@ def check_exists(folder: str, split: str, implementation: str | None) -> None:
         ConfigurationError: when it has not, or under a name that fairseq writes and does not read.
     """
     prefix = os.path.join(folder, split)
-    if implementation != "fasta" and not dataset_exists(prefix, getattr(implementation, "value", implementation)):
+    implementation = getattr(implementation, "value", implementation)
+    if not dataset_exists(prefix, implementation):
+        of = f" of --dataset-impl {implementation}" if implementation else ""
         found = sorted(glob.glob(f"{glob.escape(prefix)}.*None"))  # by fairseq-preprocess --dataset-impl raw
         require(not found, f"{''.join(found[:1])} has a name that fairseq does not read: rename it to {prefix}.")
         raise ConfigurationError(
-            f"{folder} has no split {split!r}: binarise it with fairseq-preprocess, or name another one by "
+            f"{folder} has no split {split!r}{of}: binarise it with fairseq-preprocess, or name another one by "
             "--train-subset, --valid-subset or --gen-subset."
         )
 

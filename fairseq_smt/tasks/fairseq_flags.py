@@ -110,6 +110,14 @@ TABLE = [
         "hides the parts of a model from its objective: use pytorch_ddp or legacy_ddp.",
     ),
     Unserved(
+        "dataset.dataset_impl", "`fasta`", lambda v, c: v == "fasta",
+        "is for sequences of bases, which have no dictionary: remove it.",
+    ),
+    Unserved(
+        "common.profile", "without a GPU", lambda v, c: v and not torch.cuda.is_available(),
+        "profiles a GPU, and there is none: remove it.",
+    ),
+    Unserved(
         "common.amp", "with `--fp16` or `--bf16`", lambda v, c: v and (c.common.fp16 or c.common.bf16),
         "keeps weights in float32, and --fp16 and --bf16 do not: give one of them.",
     ),
@@ -148,9 +156,12 @@ TABLE = [
         "generation.lm_path", "in fairseq-interactive", lambda v, c: this_command() == "interactive",
         "is read by fairseq-generate alone: remove it.",
     ),
-    Unserved(
-        "common_eval.model_overrides", "that are no dictionary of Python", is_no_dictionary,
-        "is no dictionary of Python, such as {'score_with': 'teacher'}: write it like that, in quotes.",
+    *(
+        Unserved(
+            field, "that are no dictionary of Python", is_no_dictionary,
+            "is no dictionary of Python, such as {'a': 1}: write it like that, in quotes.",
+        )
+        for field in ("common_eval.model_overrides", "checkpoint.optimizer_overrides")
     ),
     Unserved(
         "dataset.valid_subset", "with an empty name", lambda v, c: not all(v.split(",")),

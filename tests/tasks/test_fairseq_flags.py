@@ -20,7 +20,16 @@ REFUSED = {
     "train": [
         *(f"--criterion {name}" for name in ("ctc", "masked_lm", "sentence_ranking", "legacy_masked_lm_loss")),
         *("--criterion adaptive_loss", "--sentence-avg", "--ddp-backend fully_sharded", "--ddp-backend=fully_sharded"),
-        *("--amp --fp16", "--amp --bf16", "--tensorboard-figures", "--valid-subset=", "--valid-subset valid,"),
+        *(
+            "--dataset-impl fasta",
+            "--profile",
+            "--optimizer-overrides 5",
+            "--amp --fp16",
+            "--amp --bf16",
+            "--tensorboard-figures",
+            "--valid-subset=",
+            "--valid-subset valid,",
+        ),
         *("--combine-valid-subsets --valid-subset test", "--seed -1", f"--seed {2**31}", f"--seed {LONG}"),
         *(f"--fixed-validation-seed {LONG}", "--num-workers -1", f"--num-workers {10**6}", "--log-interval 0"),
         *("--fp16-init-scale 0", "--fp16-scale-window 0", "--save-interval 0", "--validate-interval 0"),
