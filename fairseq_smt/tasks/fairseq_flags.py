@@ -190,7 +190,8 @@ TABLE = [
     ),
     *below(
         1, "common.log_interval", "common.fp16_init_scale", "common.fp16_scale_window", "checkpoint.save_interval",
-        "dataset.validate_interval", "dataset.num_shards", "eval_lm.softmax_batch", "generation.beam",
+        "dataset.validate_interval", "dataset.required_batch_size_multiple", "dataset.num_shards",
+        "eval_lm.softmax_batch", "generation.beam",
     ),
     *below(0, "eval_lm.context_window", "dataset.max_valid_steps", "optimization.max_epoch", "optimization.max_update"),
     Unserved(
