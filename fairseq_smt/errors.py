@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from fairseq_smt.core.errors import ConfigurationError, require, require_positive
 
@@ -91,8 +92,10 @@ def of_libraries(error: BaseException) -> str | None:
             f"{flag} {value}" for flag, value in given() if re.fullmatch(r"-?\d+", value) and abs(int(value)) > 2**31
         ]
         return f"{large[0]} is larger than any number that can be used here: give a smaller one." if large else None
-    if isinstance(error, ImportError) and (error.name or message.startswith("Please install")):
-        return f"the package {error.name} is missing: run pip install {error.name}." if error.name else f"{message}."
+    if isinstance(error, ImportError) and message.startswith("Please install"):
+        return f"{message}."
+    if isinstance(error, ModuleNotFoundError) and find_spec(package := error.name.partition(".")[0]) is None:
+        return f"the package {package} is missing: run pip install {package}."
     if isinstance(error, SyntaxError) and error.filename in ("<string>", "<unknown>"):
         named = [f"{flag} {value}" for flag, value in given() if error.text and error.text.strip() in value]
         return f"{named[0]} is not in Python's notation ({error.msg}): put it right." if named else None

@@ -40,7 +40,7 @@ def test_a_file_that_a_flag_names(monkeypatch, flag, number):
         (AssertionError("--sampling requires --nbest to be equal to --beam"), "--sampling requires --nbest"),
         (ValueError("--a and --b\ntogether: {'_name': None, 'x': 1}"), "--a and --b together"),
         (NotImplementedError("--x is not done"), "--x is not done"),
-        (ModuleNotFoundError("No module named 'a'", name="a"), "the package a is missing: run pip install a."),
+        (ModuleNotFoundError("No module named 'aa.b'", name="aa.b"), "the package aa is missing: run pip install aa."),
         (ImportError("Please install b with: pip install b"), "Please install b with: pip install b."),
         (UnicodeDecodeError("utf-8", b"ab\xe9", 2, 3, "invalid"), "not UTF-8 (it has the byte 0xE9)"),
     ],
@@ -50,7 +50,16 @@ def test_what_others_say_of_a_flag(error, sentence):
     assert sentence in find_sentence(error)
 
 
-@pytest.mark.parametrize("error", [AssertionError(), AssertionError("a - b --"), ValueError("x"), OverflowError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError(),
+        AssertionError("a - b --"),
+        ValueError("x"),
+        OverflowError("x"),
+        ModuleNotFoundError("x", name="json.x"),
+    ],
+)
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr("sys.argv", ["fairseq-train", "--max-update", "10"])
     assert find_sentence(error) is None
