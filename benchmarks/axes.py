@@ -4,7 +4,7 @@ import math
 import statistics
 from pathlib import Path
 
-from fairseq_smt.cli.figures import legend_below, new_figure
+from fairseq_smt.analysis.figures import legend_below, new_figure
 from fairseq_smt.cli.output import write_png
 from report import table
 

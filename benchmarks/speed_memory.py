@@ -7,7 +7,7 @@ import torch
 
 from cost import METHODS, Sizes
 from counting import held_by
-from fairseq_smt.cli.figures import new_figure
+from fairseq_smt.analysis.figures import new_figure
 from fairseq_smt.cli.output import write_png
 from report import table
 from updates import batch_of, modules_of, objective_of, trained_by, update

@@ -33,7 +33,7 @@ def register() -> None:
 
     if getattr(import_user_module, "memo", None):  # `--user-dir` is importing this, or has
         from fairseq_smt import console  # noqa: F401
-    from fairseq_smt import compat, criterions, models, tasks  # noqa: F401
+    from fairseq_smt import compat, criterions, models, tasks, user_modules  # noqa: F401
 
 
 if sys.modules.get("fairseq"):

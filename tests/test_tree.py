@@ -35,3 +35,16 @@ def test_the_tests_and_pages_that_are_named_exist(where):
             named = set(re.findall(r"(?<![\w/.])(?:tests|docs)/[\w/-]+(?:\.\w+)?", path.read_text()))
             missing = {name for name in named if not (ROOT / name).exists()}
             assert not missing, f"{path.relative_to(ROOT)} names {missing}"
+
+
+def test_folders_of_the_package_import_each_other_in_no_circle():
+    package, needs = ROOT / "fairseq_smt", {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        imports = re.findall(r"fairseq_smt\.(\w+)", "\n".join(imported(path)))
+        if parts != ("__init__",):  # which imports all of them
+            needs.setdefault(parts[0], set()).update(set(imports) - {parts[0]})
+    rooms, below = {name for name in needs if (package / name).exists() or (package / f"{name}.py").exists()}, set()
+    while free := {name for name in rooms - below if needs[name] & rooms <= below}:
+        below |= free
+    assert not rooms - below, {name: needs[name] & rooms - below for name in rooms - below}

@@ -23,7 +23,8 @@ from fairseq.data import MonolingualDataset
 from tqdm import tqdm
 
 import fairseq_smt
-from fairseq_smt.cli.loading import choose_device, given, of_this_model, quieten, read
+from fairseq_smt.analysis.loading import choose_device, of_this_model, read
+from fairseq_smt.cli.flags import given, quieten
 from fairseq_smt.cli.output import check_place
 from fairseq_smt.core.configs import TeacherConfig
 from fairseq_smt.core.fingerprints import unpack

@@ -16,13 +16,14 @@ import fairseq  # noqa: F401
 import numpy as np
 
 import fairseq_smt
-from fairseq_smt.cli.figures import image_grid
-from fairseq_smt.cli.loading import Checkpoint, add_checkpoint_flags, load, names_of, quieten
-from fairseq_smt.cli.measure import losses_by_position
+from fairseq_smt.analysis.figures import image_grid
+from fairseq_smt.analysis.loading import Checkpoint, load
+from fairseq_smt.analysis.measure import losses_by_position
+from fairseq_smt.analysis.samples import completions
+from fairseq_smt.cli.flags import add_checkpoint_flags, names_of, quieten
 from fairseq_smt.cli.output import check_place, write_json, write_png
 from fairseq_smt.data.pixels import PixelFormat
 from fairseq_smt.errors import require, require_positive
-from fairseq_smt.reporting.samples import completions
 
 
 def score(checkpoint: Checkpoint, form: PixelFormat, args: argparse.Namespace) -> dict[str, Any]:

@@ -17,9 +17,10 @@ import fairseq  # noqa: F401
 from matplotlib.figure import Figure
 
 import fairseq_smt
-from fairseq_smt.cli import figures
-from fairseq_smt.cli.loading import add_checkpoint_flags, given, load, names_of, quieten
-from fairseq_smt.cli.measure import Measured, measure
+from fairseq_smt.analysis import figures
+from fairseq_smt.analysis.loading import load
+from fairseq_smt.analysis.measure import Measured, measure
+from fairseq_smt.cli.flags import add_checkpoint_flags, given, names_of, quieten
 from fairseq_smt.cli.output import check_place, write_json, write_png
 from fairseq_smt.errors import require_positive
 

@@ -17,7 +17,8 @@ import fairseq  # noqa: F401
 from fairseq import checkpoint_utils, utils
 
 import fairseq_smt
-from fairseq_smt.cli.loading import Checkpoint, last_validation, load, quieten
+from fairseq_smt.analysis.loading import Checkpoint, last_validation, load
+from fairseq_smt.cli.flags import quieten
 from fairseq_smt.data.folders import Kind, replaced_folder
 from fairseq_smt.errors import require
 from fairseq_smt.pretrained import Pretrained

@@ -23,8 +23,9 @@ import fairseq  # noqa: F401
 from fairseq import utils
 
 import fairseq_smt
-from fairseq_smt.cli.loading import Checkpoint, load, names_of, quieten
-from fairseq_smt.cli.measure import Measured, measure
+from fairseq_smt.analysis.loading import Checkpoint, load
+from fairseq_smt.analysis.measure import Measured, measure
+from fairseq_smt.cli.flags import names_of, quieten
 from fairseq_smt.cli.output import check_place, write
 from fairseq_smt.errors import ConfigurationError, require, require_positive
 from fairseq_smt.reporting import contents

@@ -4,7 +4,7 @@ All that an import of the plugin changes outside of it, by place; tests/test_rep
 "Until" says when a change can go. `fairseq_smt.console` has the table of what changes in commands only.
 
 fairseq.utils.import_user_module
-    `user_modules`: tells that this process is one of a command. Until fairseq says so itself.
+    `fairseq_smt.user_modules`: tells that this process is one of a command. Until fairseq says so itself.
 fairseq.options.parse_args_and_arch
     `fairseq_smt.models.defaults`: an architecture brings an optimizer and batch size. Until fairseq's can.
 fairseq.registry.REGISTRIES
@@ -60,5 +60,4 @@ from fairseq_smt.compat import (
     resuming,
     saving,
     threads,
-    user_modules,
 )

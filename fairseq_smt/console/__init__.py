@@ -1,6 +1,6 @@
 """What fairseq's commands and ours get, and a notebook does not; importing this package installs it.
 
-`--user-dir` imports it, also after the plugin (`compat/user_modules.py`), and so do our own commands. The table is
+`--user-dir` imports it, also after the plugin (`user_modules.py`), and so do our own commands. The table is
 as that of `fairseq_smt.compat`; it can go with the commands.
 
 sys.excepthook

@@ -5,6 +5,9 @@ rounding down. Parts of 16 bits do not overflow; equal ones stay what they are. 
 mean of equal numbers alone: their sum, the last entry, shows where different fingerprints were averaged.
 """
 
+import hashlib
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,12 @@ PARTS, BITS = 4, 16
 
 UNKNOWN = 1
 """Stands for a fingerprint that there is, and that is not known."""
+
+
+def of_symbols(symbols: Sequence[str]) -> int:
+    """The fingerprint of a dictionary, by its symbols and their order."""
+    digest = hashlib.sha256("\n".join(symbols).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def pack(fingerprint: int) -> Tensor:

@@ -11,7 +11,7 @@ from fairseq_smt.compat.checkpoints import the_checkpoint
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.compilation import compile_parts
 from fairseq_smt.core.configs import FutureConfig, RnnConfig, TeacherConfig, from_flags
-from fairseq_smt.core.fingerprints import mark, mixed, pack, unpack
+from fairseq_smt.core.fingerprints import mark, mixed, of_symbols, pack, unpack
 from fairseq_smt.core.future import FUTURES, build_future
 from fairseq_smt.core.interface import Modules
 from fairseq_smt.core.language_model import RecurrentLanguageModel
@@ -20,7 +20,6 @@ from fairseq_smt.data.vocabulary import TextCodec
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.flags import flags_of
 from fairseq_smt.models.decoder import RecurrentDecoder, TeacherDecoder
-from fairseq_smt.tasks.smt_lm import dictionary_fingerprint
 
 CHOICES = {"cell": CELLS, "memory_head": [*HEADS, "none"], "future": FUTURES}
 
@@ -79,7 +78,7 @@ class SmtLanguageModel(BaseFairseqModel):
             if cfg.score_with == "rnn"
             else TeacherDecoder(dictionary, rnn, self.teacher)
         )
-        self.register_buffer("vocabulary", pack(dictionary_fingerprint(dictionary)))
+        self.register_buffer("vocabulary", pack(of_symbols(dictionary.symbols)))
         self.register_buffer("teacher_fingerprint", pack(0))
         self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))

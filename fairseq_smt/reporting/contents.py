@@ -5,14 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from fairseq_smt.cli import figures
-from fairseq_smt.cli.loading import Checkpoint
-from fairseq_smt.cli.measure import Measured
-from fairseq_smt.errors import require
-from fairseq_smt.reporting.page import Picture, Sample
-from fairseq_smt.reporting.pictures import NARROW, ceiling_figure, curve_figure, data_uri
-from fairseq_smt.reporting.runs import Run
-from fairseq_smt.reporting.samples import (
+from fairseq_smt.analysis import figures
+from fairseq_smt.analysis.loading import Checkpoint
+from fairseq_smt.analysis.measure import Measured
+from fairseq_smt.analysis.samples import (
     Continuation,
     completions,
     continue_texts,
@@ -20,6 +16,10 @@ from fairseq_smt.reporting.samples import (
     pixel_format,
     text_of,
 )
+from fairseq_smt.errors import require
+from fairseq_smt.reporting.page import Picture, Sample
+from fairseq_smt.reporting.pictures import NARROW, ceiling_figure, curve_figure, data_uri
+from fairseq_smt.reporting.runs import Run
 from fairseq_smt.reporting.tables import validation_of
 
 GROUPS = {

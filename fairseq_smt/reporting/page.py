@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from fairseq_smt.reporting.samples import Continuation
+from fairseq_smt.analysis.samples import Continuation
 from fairseq_smt.reporting.settings import Setting
 from fairseq_smt.reporting.tables import Row
 

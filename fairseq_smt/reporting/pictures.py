@@ -11,7 +11,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairseq_smt.cli.figures import Layout, figure_of
+from fairseq_smt.analysis.figures import Layout, figure_of
 from fairseq_smt.reporting.curves import Series, thinned
 
 COLOURS = ("#2f7fd6", "#e2711d", "#1f9d6b", "#c2408f", "#8a63d2", "#a98600", "#17a2b8", "#d1495b")

@@ -7,7 +7,7 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 
-from fairseq_smt.cli.loading import last_validation, of_this_model
+from fairseq_smt.analysis.loading import last_validation, of_this_model
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.reporting.curves import Curves
 from fairseq_smt.reporting.events import holds_events, read_events

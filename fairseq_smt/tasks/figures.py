@@ -70,7 +70,7 @@ class FiguresTask:
         if self._sample is None:
             return
         sample, self._sample = self._sample, None
-        from fairseq_smt.reporting.board import write  # matplotlib takes a second to import
+        from fairseq_smt.analysis.board import write  # matplotlib takes a second to import
 
         try:
             if self.board is None:

@@ -1,6 +1,5 @@
 """Task `smt_lm`: fairseq's language modelling on future targets, from a memory before any input."""
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass, field
@@ -9,11 +8,11 @@ from typing import Any
 
 import torch
 from fairseq import utils
-from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tokenizer import tokenize_line
 
+from fairseq_smt.core import fingerprints
 from fairseq_smt.core.interface import Batch
 from fairseq_smt.data import vocabulary
 from fairseq_smt.data.binarized import check_binarized, check_exists
@@ -33,12 +32,6 @@ from fairseq_smt.tasks.scheduled import CurriculumConfig, ScheduledTask
 logger = logging.getLogger(__name__)
 
 BLOCK_FLAGS = ("tokens_per_sample", "sample_break_mode", "add_bos_token", "ask")
-
-
-def dictionary_fingerprint(dictionary: Dictionary) -> int:
-    """63 bits that tell dictionaries apart by their symbols and the symbols' order."""
-    digest = hashlib.sha256("\n".join(dictionary.symbols).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 @dataclass
@@ -141,7 +134,7 @@ class SmtLanguageModelingTask(FiguresTask, CarryingTask, AskingTask, BaselineTas
 
     @property
     def dictionary_fingerprint(self) -> int:
-        return dictionary_fingerprint(self.dictionary)
+        return fingerprints.of_symbols(self.dictionary.symbols)
 
     def _join_labels(self, split: str, epoch: int, combine: bool) -> None:
         """Labels from the cache for the split just loaded; all splits must have theirs from one teacher."""

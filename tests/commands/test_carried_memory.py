@@ -24,7 +24,7 @@ SHORT = ["--train-subset", "valid", "--valid-subset", "test", "--batch-size", 24
 
 def of_one_pass(data, trained, mode: str, bos: bool) -> float:
     """Bits per token of split `valid` by the core's RNN, unrolled over each text as a whole."""
-    from fairseq_smt.cli.loading import load
+    from fairseq_smt.analysis.loading import load
 
     checkpoint = load(str(trained / "checkpoint_last.pt"), "it", str(data), {}, cpu=True)
     checkpoint.task.load_dataset("valid")

@@ -57,7 +57,7 @@ def trained(images, tmp_path_factory):
 
 def of_the_class(images, folder) -> tuple[float, float]:
     """Bits and accuracy of the answer after the last pixel, by the core's RNN on the items as they lie on disk."""
-    from fairseq_smt.cli.loading import load
+    from fairseq_smt.analysis.loading import load
 
     checkpoint = load(str(folder / "checkpoint_last.pt"), "it", str(images), {}, cpu=True)
     checkpoint.task.load_dataset("test")

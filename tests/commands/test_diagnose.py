@@ -55,7 +55,7 @@ def test_text_with_and_without_a_teacher(data, trained, alone, diagnose, tmp_pat
 
 
 def test_coefficients_are_read_of_blocks_of_any_length():
-    from fairseq_smt.cli.measure import objective_of
+    from fairseq_smt.analysis.measure import objective_of
     from fairseq_smt.criterions.smt import SmtCriterionConfig
 
     cfg = SmtCriterionConfig(_name="smt", tokens_per_sample=512, readout_positions=400, future_weight=3, seed=1)
@@ -119,7 +119,7 @@ def test_refusals(data, trained, diagnose, tmp_path):
         (["--path", path, "--names", "a/b"], "leave out '/'"),
         (["--path", path, "--sequences", 0], "--sequences must be positive"),
         (["--path", path, "--gen-subset", "absent"], "no split 'absent'"),
-        (["--path", path, "--sequences", 2, "--output", tmp_path / "file"], "cannot be written"),
+        (["--path", path, "--sequences", 2, "--output", tmp_path / "file"], "of --output is a file"),
     ]:
         with pytest.raises(ConfigurationError, match=sentence):
             diagnose(data, "--output", tmp_path / "out", *flags)
@@ -129,7 +129,7 @@ def test_refusals(data, trained, diagnose, tmp_path):
 
 
 def test_names_tell_checkpoints_apart():
-    from fairseq_smt.cli.loading import names_of
+    from fairseq_smt.cli.flags import names_of
 
     assert names_of(["runs/smt/last.pt", "runs/bptt/last.pt"], None) == ["smt", "bptt"]
     assert names_of(["runs/smt/best.pt", "runs/smt/last.pt"], None) == ["best", "last"]

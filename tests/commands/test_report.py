@@ -91,8 +91,8 @@ def test_stages_stand_side_by_side(three, data, trained):
 
 
 def test_samples_are_the_rnns_own(three, trained):
-    from fairseq_smt.cli.loading import load
-    from fairseq_smt.reporting.samples import continue_texts, text_of
+    from fairseq_smt.analysis.loading import load
+    from fairseq_smt.analysis.samples import continue_texts, text_of
 
     _, page = three
     state = torch.load(trained / "checkpoint_best.pt", weights_only=False)
@@ -183,7 +183,7 @@ def test_figures_are_drawn_at_each_validation_or_it_is_said_why_not(stages):
 
 
 def test_a_checkpoint_tells_of_its_last_validation_alone(stages):
-    from fairseq_smt.cli.loading import last_validation
+    from fairseq_smt.analysis.loading import last_validation
 
     first, last = records((stages / "bptt.log").read_text(), "test")
     found = last_validation(torch.load(stages / "bptt" / "checkpoint_last.pt", weights_only=False))

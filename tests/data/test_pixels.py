@@ -3,7 +3,6 @@
 import gzip
 import importlib
 import json
-import struct
 import sys
 
 import numpy as np
@@ -15,13 +14,7 @@ from fairseq_smt.core.errors import ConfigurationError
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.data.pixels import PixelFormat, pool, quantise, read_idx
 from tests.support.commands import ROOT, fairseq, run
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 6), dtype=np.uint8)
-
-
-def idx(images=PIXELS, kind=8) -> bytes:
-    header = struct.pack(f">BBBB{images.ndim}I", 0, 0, kind, images.ndim, *images.shape)
-    return header + images.tobytes()
+from tests.support.idx import PIXELS, idx
 
 
 def test_an_idx_file_plain_and_gzipped(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from fairseq_smt.cli import prepare_pixels, prepare_text
 from fairseq_smt.data.splits import Measured
-from tests.data.test_pixels import PIXELS, idx
+from tests.support.idx import PIXELS, idx
 
 WAYS = {"document": "--split document one.txt {} c.txt", "given": "one.txt --valid {} --test c.txt"}
 

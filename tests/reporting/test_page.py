@@ -3,9 +3,9 @@
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+from fairseq_smt.analysis.samples import Continuation
 from fairseq_smt.reporting.page import Page, Picture, Sample
 from fairseq_smt.reporting.pictures import COLOURS, INK, ceiling_figure, curve_figure, data_uri, theme
-from fairseq_smt.reporting.samples import Continuation
 from fairseq_smt.reporting.settings import Setting
 from fairseq_smt.reporting.tables import Cell, Row
 from tests.support.page import self_contained

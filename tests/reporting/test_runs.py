@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from fairseq_smt.cli.loading import last_validation
+from fairseq_smt.analysis.loading import last_validation
 from fairseq_smt.errors import ConfigurationError
 from fairseq_smt.reporting.events import read_events
 from fairseq_smt.reporting.logs import read_log

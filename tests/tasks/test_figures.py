@@ -29,7 +29,7 @@ class Board:
 
 def drawn(data, trained, *flags):
     """The board after one validation, with the batch and the model."""
-    from fairseq_smt.reporting.board import write
+    from fairseq_smt.analysis.board import write
 
     checkpoint = trained if not flags else None
     model, criterion, sample = stage(data, "--criterion", "smt", *flags, checkpoint=checkpoint)
@@ -65,13 +65,13 @@ def test_drift_is_that_of_validation_and_the_sample_the_rnns_own(data, trained):
     assert all(line.startswith("    ") for line in text.splitlines())
     plain = "\n".join(line[4:] for line in text.splitlines())
     prompt, rest = plain.split("▶")
-    from fairseq_smt.reporting.samples import text_of
+    from fairseq_smt.analysis.samples import text_of
 
     assert prompt == text_of(criterion.task).decode(batch.inputs[0].tolist())[: len(prompt)] and len(rest) > 100
 
 
 def test_a_teacher_that_needs_a_pass_per_label_makes_few(data, trained):
-    from fairseq_smt.reporting.board import LABELS, labels_at
+    from fairseq_smt.analysis.board import LABELS, labels_at
 
     flags = ["--memory-head", "window", "--teacher-window", 8, "--label-pairs", 4]
     board, batch, model, _ = drawn(data, trained, *flags)
@@ -85,7 +85,7 @@ def test_a_teacher_that_needs_a_pass_per_label_makes_few(data, trained):
 def test_rows_that_end_early_are_left_out(data, trained):
     from dataclasses import replace
 
-    from fairseq_smt.reporting.board import write
+    from fairseq_smt.analysis.board import write
 
     model, criterion, sample = stage(data, "--criterion", "smt", checkpoint=trained)
     batch = criterion.task.batch_of(sample)
@@ -131,7 +131,7 @@ def test_a_disk_that_fills_up_ends_the_figures_and_not_the_training(task, data, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fairseq_smt.reporting.board.write", full)
+    monkeypatch.setattr("fairseq_smt.analysis.board.write", full)
     model, criterion, sample = stage(data, "--criterion", "smt")
     task.begin_epoch(1, model)
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_scoring_draws_nothing(task, data):
     "name, text", [("plain", "plain"), ("模型", r"\u6a21\u578b"), ("größe", "größe"), ("a$b$", r"a\$b\$")]
 )
 def test_a_name_in_a_picture_has_a_glyph_for_every_character(recwarn, name, text):
-    from fairseq_smt.cli.figures import new_figure, shown
+    from fairseq_smt.analysis.figures import new_figure, shown
 
     figure, panels = new_figure(1, 1)
     panels[0, 0].set_title(shown(name))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_smt.cli.loading import Checkpoint, modules_of
+from fairseq_smt.analysis.loading import Checkpoint, modules_of
 from fairseq_smt.core.configs import from_flags
 from fairseq_smt.core.diagnostics import (
     PrincipalAxes,

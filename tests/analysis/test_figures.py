@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fairseq_smt.cli.figures import drift_figure, gradient_figure, loss_figure
+from fairseq_smt.analysis.figures import drift_figure, gradient_figure, loss_figure
 
 T = 64
 NAMES = {

@@ -7,13 +7,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fairseq_smt.cli.figures import BESIDE, figure_of, image_grid
+from fairseq_smt.analysis.figures import BESIDE, figure_of, image_grid
+from fairseq_smt.analysis.samples import Continuation, completions, continue_texts, pixel_format, text_of
 from fairseq_smt.core.cells import follows_labels
 from fairseq_smt.core.diagnostics import drift_by_horizon, effective_rank, label_variance, spectrum
 from fairseq_smt.core.interface import Batch
 from fairseq_smt.core.language_model import RecurrentLanguageModel
 from fairseq_smt.core.random import gather
-from fairseq_smt.reporting.samples import Continuation, completions, continue_texts, pixel_format, text_of
 
 BLOCKS, IMAGES = 32, 8
 """Blocks measured, and images completed."""

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from fairseq_smt.cli.measure import Geometry
+from fairseq_smt.analysis.measure import Geometry
 
 METHODS = {"bptt": ("BPTT", "--"), "smt": ("SMT", "-")}
 MOMENTS = {"initialisation": "at initialisation", "trained": "as trained"}
