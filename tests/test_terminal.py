@@ -99,18 +99,19 @@ ASCII = {"PYTHONIOENCODING": "ascii"}
 LOCALE_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-@pytest.mark.parametrize("environment", [ASCII, LOCALE_C], ids=["ascii", "C"])
-def test_commands_print_everything_in_ascii(data, trained, tmp_path, environment):
+def test_a_sample_is_printed_in_ascii(data, trained, tmp_path):
     (tmp_path / "prompt.txt").write_text("a b\n")
-    path = ["--path", trained / "checkpoint_last.pt", "--cpu", "--max-len-b", 20, "--beam", 1]
-    user = ["--user-dir", "fairseq_smt", *BLOCKS]
-    done = run("fairseq-interactive", data, *user, *path, "--input", tmp_path / "prompt.txt", **environment)
+    flags = ["--user-dir", "fairseq_smt", *BLOCKS, "--path", trained / "checkpoint_last.pt", "--cpu", "--max-len-b", 9]
+    done = run("fairseq-interactive", data, *flags, "--beam", 1, "--input", tmp_path / "prompt.txt", **ASCII)
     assert done.returncode == 0 and b"\\u2581" in done.stdout and b"\nD-0" in done.stdout
+    assert run("fairseq-smt-prepare-text", "--help", **ASCII).returncode == 0
+
+
+def test_names_of_files_in_the_locale_c(tmp_path):
     text = tmp_path / "Gedächtnis.txt"
     text.write_text("größer " * 300)
-    done = run("fairseq-smt-prepare-text", "--destdir", tmp_path / "größe", text, **environment)
+    done = run("fairseq-smt-prepare-text", "--destdir", tmp_path / "größe", text, **LOCALE_C)
     assert done.returncode == 0 and b"wrote" in done.stdout, done.stderr
-    assert run("fairseq-smt-prepare-text", "--help", **environment).returncode == 0
 
 
 def test_no_line_of_a_log_is_lost_in_the_locale_c(data, tmp_path):
@@ -125,10 +126,8 @@ def test_no_line_of_a_log_is_lost_in_the_locale_c(data, tmp_path):
     "command",
     [
         "yes 'a b' | fairseq-smt-prepare-text --decode | head -c 9",
-        "fairseq-smt-prepare-text --help | true",
         "fairseq-smt-stream models/shakespeare --prompt a --length 100000 | head -c 9",
         "yes a | head -500 | fairseq-interactive $DATA $FLAGS --buffer-size 100 | head -2",
-        "fairseq-generate $DATA $FLAGS | true",
     ],
 )
 def test_nobody_reads_on(data, trained, command):

@@ -17,7 +17,7 @@ SHORT = {"UPDATES": 2, "EVERY": 1, "LENGTH": 80}
 
 NOT_RUN = {
     "docs/how-to/several-processes.md": [
-        "fairseq divides the processes of torchrun among GPUs, and none was at hand",
+        "no machine with GPUs was at hand",
         "no machine with Slurm was at hand",
     ],
     "docs/results/2026-11-28-memory.md": ["needs the checkpoint of the how-to page, and minutes"],
