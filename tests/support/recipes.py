@@ -31,8 +31,8 @@ def load(recipe: str) -> dict:
 
 def hydra(folder: Path, recipe: str, data: Path, *overrides: str) -> Path:
     """Run a recipe in a folder on the CPU and return its last checkpoint."""
-    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", *recipe.split(), f"hydra.run.dir={folder}"]
+    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", *recipe.split()]
     command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
-    run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
+    run(*command, f"hydra.run.dir={folder}", "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
     assert "done training" in (folder / "hydra_train.log").read_text()
     return folder / load(recipe)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
