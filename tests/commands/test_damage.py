@@ -107,7 +107,7 @@ def test_flags_that_do_nothing_are_told(data, trained, tmp_path, rollout):
 def test_hydra_leaves_the_sentence_to_us(data, tmp_path):
     flags = [f"common.user_dir={ROOT / 'fairseq_smt'}", f"task.data={data}", "common.cpu=true", "model.trunk_heads=5"]
     flags += [f"checkpoint.save_dir={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}"]
-    recipe = ["--config-dir", ROOT / "fairseq_smt/config", "--config-name", "smt_lm_tiny"]
+    recipe = ["--config-dir", ROOT / "fairseq_smt/config", "--config-name", "smt_lm", "model=tiny"]
     refused(run("fairseq-hydra-train", *recipe, *flags, ok=False), "--trunk-heads 5 does not fit")
 
 

@@ -2,7 +2,6 @@
 
 import json
 from argparse import Namespace
-from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import get_type_hints
@@ -23,16 +22,18 @@ from fairseq_smt.criterions.chunked_bptt import ChunkedBpttCriterionConfig  # no
 from fairseq_smt.criterions.dmt import DmtCriterionConfig  # noqa: E402
 from fairseq_smt.criterions.smt import SmtCriterionConfig  # noqa: E402
 from fairseq_smt.flags import flags_of  # noqa: E402
+from fairseq_smt.models.defaults import TRAINING  # noqa: E402
 from fairseq_smt.models.presets import LOSSES, PRESETS  # noqa: E402
 from fairseq_smt.models.smt_lm import SmtLanguageModelConfig  # noqa: E402
 from fairseq_smt.tasks.smt_lm import SmtLanguageModelingConfig  # noqa: E402
 from fairseq_smt.tasks.smt_probe import SmtProbeConfig  # noqa: E402
-from tests.support.recipes import FOLDER, compose, hydra, load  # noqa: E402
+from tests.support.recipes import FOLDER, hydra, load  # noqa: E402
 
-RECIPES = sorted(path.stem for path in FOLDER.glob("smt_*.yaml"))
+TEXT = {arch: f"smt_lm model={arch.removeprefix('smt_lm_')}" for arch in PRESETS}
+"""Architecture → recipe."""
+PROBES = ["smt_probe probe=retrieval", "smt_probe probe=stack"]
 RECORDED = json.loads((Path(__file__).parent.parent / "support/recipes.json").read_text())
 """What the recipes that have not been tuned since said when each was one file of its own."""
-STAGES = ("bptt", "chunked_bptt", "dmt")
 CONFIGS = {
     "task": {"smt_lm": SmtLanguageModelingConfig, "smt_probe": SmtProbeConfig},
     "model": {"smt_lm": SmtLanguageModelConfig},
@@ -46,24 +47,11 @@ CONFIGS = {
 RNN = ("memory_tokens", "memory_width", "cell", "cell_hidden", "cell_layers", "cell_heads", "readout_hidden")
 
 
-def recipe_of(name: str, stage: str) -> dict:
-    """An architecture, or a recipe of a probe, by a way of training."""
-    if name in PRESETS:
-        return deepcopy(compose("smt_lm", f"model={name.removeprefix('smt_lm_')}", f"training={stage}"))
-    return load(f"{name}_{stage}")
-
-
 def complete(config: type, given: dict) -> dict:
     """Given values over the dataclass's defaults, without those that are interpolated; fails on an unknown field."""
     assert set(given) <= {f.name for f in fields(config)} | {"_name"}
     plain = {f.name: f.default for f in fields(config) if f.name != "_name" and not str(f.default).startswith("${")}
     return {name: given.get(name, default) for name, default in plain.items()}
-
-
-def test_there_is_a_recipe_of_every_architecture_and_its_stages():
-    assert set(PRESETS) <= set(RECIPES)
-    for name in PRESETS:
-        assert all(recipe_of(name, stage)["criterion"]["_name"] for stage in STAGES)
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
@@ -95,21 +83,18 @@ def test_a_recipe_leaves_everything_else_at_fairseqs_defaults(name):
             }
 
 
-def test_any_model_goes_with_any_training():
-    assert compose("smt_lm", "model=base", "training=dmt") == compose("smt_lm_base_dmt")
-    assert compose("smt_probe", "probe=stack") == compose("smt_probe_stack")
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_names_known_fields(name):
-    recipe = load(name)
+@pytest.mark.parametrize("criterion", list(TRAINING))
+@pytest.mark.parametrize("name", [*TEXT.values(), *PROBES])
+def test_any_model_goes_with_any_training_and_names_known_fields(name, criterion):
+    recipe = load(f"{name} training={TRAINING[criterion]}")
+    assert recipe["criterion"]["_name"] == criterion
     for part, configs in CONFIGS.items():
         complete(configs[recipe[part]["_name"]], recipe[part])
 
 
 @pytest.mark.parametrize("arch", list(PRESETS))
 def test_an_architecture_has_the_sizes_and_losses_of_its_recipe(arch):
-    recipe = load(arch)
+    recipe = load(TEXT[arch])
     assert complete(SmtLanguageModelConfig, recipe["model"]) == complete(SmtLanguageModelConfig, PRESETS[arch])
     assert complete(SmtCriterionConfig, recipe["criterion"]) == complete(SmtCriterionConfig, LOSSES[arch])
 
@@ -139,9 +124,9 @@ def test_architecture_brings_its_losses_and_flags_come_first(arch, monkeypatch):
 
 
 @pytest.mark.parametrize("stage, criterion", [("bptt", "cross_entropy"), ("chunked_bptt", "chunked_bptt")])
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", TEXT.values())
 def test_baseline_differs_in_what_makes_it_one(name, stage, criterion):
-    smt, bptt = load(name), recipe_of(name, stage)
+    smt, bptt = load(name), load(f"{name} training={stage}")
     model, rnn = (complete(SmtLanguageModelConfig, recipe["model"]) for recipe in (smt, bptt))
     assert {field: model[field] for field in RNN} == {field: rnn[field] for field in RNN}
     assert rnn["memory_head"] == "none" and bptt["criterion"]["_name"] == criterion
@@ -155,9 +140,9 @@ def test_baseline_differs_in_what_makes_it_one(name, stage, criterion):
     assert smt == bptt
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "smt_probe_retrieval"])
+@pytest.mark.parametrize("name", [*TEXT.values(), PROBES[0]])
 def test_dmt_has_the_model_and_data_of_smt_and_starts_from_its_checkpoint(name):
-    smt, dmt = load(name), recipe_of(name, "dmt")
+    smt, dmt = load(name), load(f"{name} training=dmt")
     assert dmt["model"] == smt["model"] | {"train_part": "rnn"}
     assert dmt["checkpoint"]["save_dir"] != smt["checkpoint"]["save_dir"]
     assert dmt["checkpoint"]["best_checkpoint_metric"] == smt["checkpoint"]["best_checkpoint_metric"]
@@ -168,23 +153,23 @@ def test_dmt_has_the_model_and_data_of_smt_and_starts_from_its_checkpoint(name):
 
 
 def test_the_text_recipes_of_dmt_are_the_criterions_defaults_and_the_papers_is_the_papers():
-    for name in PRESETS:
-        found = complete(DmtCriterionConfig, recipe_of(name, "dmt")["criterion"])
+    for arch, name in TEXT.items():
+        found = complete(DmtCriterionConfig, load(f"{name} training=dmt")["criterion"])
         paper = dict(rollout="sequential", drift_weight=10.0, readout_weight=1.0, drift_backprop=1, ce_backprop=0)
-        assert found == complete(DmtCriterionConfig, paper if name == "smt_lm_paper" else {})
+        assert found == complete(DmtCriterionConfig, paper if arch == "smt_lm_paper" else {})
 
 
 @pytest.mark.parametrize(
-    "name, updates", [("smt_lm_tiny_bptt", 80), ("smt_lm_tiny_chunked_bptt", 8), ("smt_lm_paper", 2)]
+    "choices, updates", [("model=tiny training=bptt", 80), ("model=tiny training=chunked_bptt", 8), ("model=paper", 2)]
 )
-def test_hydra_runs_the_recipe(data, tmp_path, name, updates):
-    assert hydra(tmp_path, name, data, f"optimization.max_update={updates}").exists()
+def test_hydra_runs_the_recipe(data, tmp_path, choices, updates):
+    assert hydra(tmp_path, f"smt_lm {choices}", data, f"optimization.max_update={updates}").exists()
 
 
 def test_hydra_runs_smt_then_dmt(data, tmp_path):
-    smt = hydra(tmp_path, "smt_lm_tiny", data, "optimization.max_update=80")
+    smt = hydra(tmp_path, "smt_lm model=tiny training=smt", data, "optimization.max_update=80")
     start = f"checkpoint.finetune_from_model={smt}"
-    dmt = hydra(tmp_path, "smt_lm_tiny_dmt", data, start, "optimization.max_update=8")
+    dmt = hydra(tmp_path, "smt_lm model=tiny training=dmt", data, start, "optimization.max_update=8")
     assert smt.exists() and dmt.exists()
     log = (tmp_path / "hydra_train.log").read_text()
     assert f"checkpoints: {tmp_path}/" in log and f"TensorBoard: {tmp_path}/" in log

@@ -36,7 +36,7 @@ def parse(command: str, line: list[str], monkeypatch):
 def test_optimizer_rate_and_batch_size_come_from_the_recipe(criterion, monkeypatch):
     found, recipe = (
         parse("train", [*LINE, "--criterion", criterion], monkeypatch),
-        compose("smt_lm", "model=base", f"training={TRAINING[criterion]}"),
+        compose(f"smt_lm model=base training={TRAINING[criterion]}"),
     )
     assert found.optimizer._name == recipe["optimizer"]["_name"]
     assert list(found.optimization.lr) == list(found.optimizer.lr) == recipe["optimization"]["lr"]

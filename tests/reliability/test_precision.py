@@ -21,16 +21,15 @@ SMALLEST = [("fp16", "smt"), ("memory-efficient-fp16", "dmt"), ("bf16", "smt"), 
 
 def trained_in(data, folder, stage, *overrides) -> dict[str, float]:
     """The last validation of the tiny recipe of a stage, whole."""
-    name = {"smt": "smt_lm_tiny", "dmt": "smt_lm_tiny_dmt"}[stage]
     whole = ["dataset.batch_size=8", "dataset.batch_size_valid=64", "dataset.disable_validation=false"]
-    hydra(folder, name, data, *whole, "checkpoint.no_save=true", *overrides)
+    hydra(folder, f"smt_lm model=tiny training={stage}", data, *whole, "checkpoint.no_save=true", *overrides)
     last = [line for line in (folder / "hydra_train.log").read_text().splitlines() if "| valid on " in line][-1]
     return {key: float(re.search(rf"\| {key} ([\d.]+)", last)[1]) for key in MEASURES[stage]}
 
 
 @pytest.fixture(scope="module")
 def checkpoint_of_smt(data, tmp_path_factory):
-    return hydra(tmp_path_factory.mktemp("smt"), "smt_lm_tiny", data, "dataset.batch_size=8")
+    return hydra(tmp_path_factory.mktemp("smt"), "smt_lm model=tiny", data, "dataset.batch_size=8")
 
 
 @pytest.fixture(scope="module")

@@ -17,21 +17,22 @@ FOLDER = Path(fairseq_smt.__file__).parent / "config"
 
 
 @cache
-def compose(name: str, *overrides: str) -> dict:
-    """A recipe as fairseq-hydra-train composes it."""
+def compose(recipe: str) -> dict:
+    """A recipe such as `smt_lm model=base training=dmt`, as fairseq-hydra-train composes it."""
+    name, *choices = recipe.split()
     hydra_init(name)
     with initialize_config_dir(str(FOLDER), version_base="1.1"):
-        return OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=False)
+        return OmegaConf.to_container(hydra_compose(name, choices), resolve=False)
 
 
-def load(name: str) -> dict:
-    return deepcopy(compose(name))
+def load(recipe: str) -> dict:
+    return deepcopy(compose(recipe))
 
 
-def hydra(folder: Path, name: str, data: Path, *overrides: str) -> Path:
+def hydra(folder: Path, recipe: str, data: Path, *overrides: str) -> Path:
     """Run a recipe in a folder on the CPU and return its last checkpoint."""
-    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", name, f"hydra.run.dir={folder}"]
+    command = ["fairseq-hydra-train", "--config-dir", FOLDER, "--config-name", *recipe.split()]
     command += [f"common.user_dir={FOLDER.parent}", f"task.data={data}", "common.cpu=true", "common.fp16=false"]
-    run(*command, "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
+    run(*command, f"hydra.run.dir={folder}", "dataset.batch_size=2", "dataset.disable_validation=true", *overrides)
     assert "done training" in (folder / "hydra_train.log").read_text()
-    return folder / load(name)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
+    return folder / load(recipe)["checkpoint"]["save_dir"] / "checkpoint_last.pt"
