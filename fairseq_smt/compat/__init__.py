@@ -10,8 +10,7 @@ fairseq.options.parse_args_and_arch
 fairseq.registry.REGISTRIES
     `encoders`: configs of `--bpe characters` and `--bpe bytes`, without which commands refuse both. Until it has them.
 fairseq.checkpoint_utils.load_checkpoint_to_cpu
-    `checkpoints`: checksums, sentences, checkpoints of earlier versions. Until torch compares checksums and no such
-    checkpoint is left.
+    `checkpoints`: checksums and sentences. Until torch compares checksums and fairseq names the file.
 fairseq.trainer.Trainer.load_checkpoint
     `averaging`: `--store-ema` from a checkpoint without an average. Until fairseq starts one from the model.
     `resuming`: schedules go on where they were. Until fairseq restores `task.state` in training.

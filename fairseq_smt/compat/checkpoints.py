@@ -1,4 +1,4 @@
-"""Checkpoints of any age, and damaged, foreign and absent ones as a sentence that names the file."""
+"""Damaged, foreign and absent checkpoints as a sentence that names the file."""
 
 import errno
 import os
@@ -8,7 +8,6 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 
-from fairseq_smt.compat.resuming import bring_up_to_date
 from fairseq_smt.errors import ConfigurationError, require
 from fairseq_smt.replacing import replace
 
@@ -52,7 +51,6 @@ def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, An
         "model" in state and bool(state.get("cfg") or state.get("args")),
         f"{path} is no checkpoint of fairseq, it lacks the model or its configuration: {remedy}.",
     )
-    bring_up_to_date(state)
     last_read = path
     return state
 

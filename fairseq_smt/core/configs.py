@@ -17,7 +17,7 @@ def flag_of(f: Any) -> str:
 def from_flags(config: type[Config], flags: Any) -> Config:
     """A dataclass of the core from an object that holds flags, choices as plain strings.
 
-    A field whose flag is absent, as in a checkpoint from before it was there, keeps its default.
+    A field whose flag is absent keeps its default.
     """
     given = [(f, getattr(flags, flag_of(f))) for f in fields(config) if hasattr(flags, flag_of(f))]
     return config(**{f.name: str(value) if f.type is str else value for f, value in given})

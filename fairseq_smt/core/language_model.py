@@ -20,9 +20,6 @@ from fairseq_smt.core.memory import InitialMemory
 from fairseq_smt.core.readout import Readout
 from fairseq_smt.core.rollout import sequential
 
-NAMES_BEFORE = {"hidden": "cell_hidden", "layers": "cell_layers", "heads": "cell_heads"}
-"""What the first exported files call some sizes."""
-
 
 class RecurrentLanguageModel(nn.Module):
     """m_{t+1} = f(m_t, x_{t+1}), logits of y_t = g(m_t), with constant memory and time per token.
@@ -145,7 +142,6 @@ class RecurrentLanguageModel(nn.Module):
         try:
             with safe_open(str(path), framework="pt") as file:
                 sizes = json.loads((file.metadata() or {})["recurrent_language_model"])
-            sizes = {NAMES_BEFORE.get(name, name): value for name, value in sizes.items()}
             model = cls(sizes.pop("vocabulary"), RnnConfig(**sizes))
             model.load_state_dict(load_file(str(path)))
         except FileNotFoundError:

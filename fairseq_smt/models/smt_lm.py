@@ -82,7 +82,7 @@ class SmtLanguageModel(BaseFairseqModel):
         self.register_buffer("teacher_fingerprint", pack(0))
         self.register_state_dict_post_hook(_note_teacher)
         self._freeze(str(cfg.train_part))
-        if getattr(cfg, "compile", False):  # absent in checkpoints from before the flag
+        if cfg.compile:
             compile_parts(Modules(rnn, self.teacher, self.future))
 
     def _freeze(self, train: str) -> None:
@@ -144,13 +144,17 @@ class SmtLanguageModel(BaseFairseqModel):
     def load_state_dict(self, state_dict, strict=True, model_cfg=None, args=None):
         """Load a checkpoint; a model without a teacher takes the RNN out of one that has it.
 
+        A checkpoint averaged from several of a run has a teacher of its own, and is given its fingerprint.
+
         Raises:
             ConfigurationError: when the checkpoint is of another model, vocabulary or size.
         """
-        state_dict = _bring_up_to_date(state_dict)
+        teacher = {k.removeprefix("teacher."): v for k, v in state_dict.items() if k.startswith("teacher.")}
         if self.teacher is None:
             state_dict = {k: v for k, v in state_dict.items() if not k.startswith(("teacher.", "future."))}
         self._check_checkpoint(state_dict)
+        if teacher and mixed(state_dict["teacher_fingerprint"]):
+            state_dict = state_dict | {"teacher_fingerprint": pack(fingerprint(teacher))}
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
     def _check_checkpoint(self, state: dict[str, Any]) -> None:
@@ -184,19 +188,3 @@ def _note_teacher(model: SmtLanguageModel, state: dict[str, Any], prefix: str, _
     """
     if model.trains_teacher and model.teacher_fingerprint.any():
         state[f"{prefix}teacher_fingerprint"] = pack(fingerprint(model.teacher)).to(model.teacher_fingerprint.device)
-
-
-def _bring_up_to_date(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint as one of today: the first ones lack buffers, or hold a fingerprint as one number.
-
-    A checkpoint averaged from several of a run has a teacher of its own, and is given its fingerprint.
-    """
-    state = {"teacher_fingerprint": pack(0)} | state
-    state.pop("schedule", None)  # a buffer once, which `compat/resuming.py` reads
-    for name in {"vocabulary", "teacher_fingerprint"} & state.keys():
-        if state[name].dim() == 0:
-            state[name] = pack(int(state[name]))
-    teacher = {k.removeprefix("teacher."): v for k, v in state.items() if k.startswith("teacher.")}
-    if teacher and mixed(state["teacher_fingerprint"]):
-        state["teacher_fingerprint"] = pack(fingerprint(teacher))
-    return state

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 
 from tests.support.probes import SMT, train
 from tests.support.training import records, remembered
@@ -18,20 +17,6 @@ def curve(log: str, *names: str) -> list[tuple[float, ...]]:
     return [tuple(float(record[name]) for name in names) for record in records(log, "train_inner")]
 
 
-def edit_checkpoint(folder, change) -> None:
-    path = folder / "checkpoint_last.pt"
-    state = torch.load(path, weights_only=False)
-    change(state)
-    torch.save(state, path)
-
-
-def make_earlier(state: dict) -> None:
-    """What a checkpoint held when the schedule was a buffer of the model."""
-    del state["extra_state"]["schedules"]
-    for model in (state["model"], state["extra_state"]["ema"]):
-        model["schedule"] = torch.tensor([0, 0, -1])
-
-
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """Save folder of 8 updates: ramp and curriculum end after 4."""
@@ -42,11 +27,8 @@ def begun(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("earlier", [False, True], ids=["today's checkpoint", "an earlier one"])
-def test_ramp_and_curriculum_stay_where_they_were(begun, tmp_path, earlier):
+def test_ramp_and_curriculum_stay_where_they_were(begun, tmp_path):
     shutil.copytree(begun, tmp_path / "run")
-    if earlier:
-        edit_checkpoint(tmp_path / "run", make_earlier)
     log = train(tmp_path / "run", *SMT, *CURRICULUM, "--max-update", 24, "--store-ema", "--reset-dataloader")
     assert curve(log, "block_length", "dynamics_ramp") == [(24, 1)] * 16
     assert all(KEPT.format(flag, flag) in log for flag in ("curriculum-updates", "dynamics-ramp-updates"))

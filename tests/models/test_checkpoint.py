@@ -9,7 +9,6 @@ from fairseq_smt.core.fingerprints import UNKNOWN, mark, pack, unpack
 from fairseq_smt.core.teacher import fingerprint
 from fairseq_smt.data.probe_dataset import probe_dictionary
 from fairseq_smt.data.probes import PROBES
-from fairseq_smt.errors import ConfigurationError
 from tests.support.models import averaged, build
 
 fairseq_smt.register()
@@ -81,13 +80,6 @@ def test_the_fingerprint_of_weights_in_half_precision_is_that_of_their_own_check
         assert fingerprint(model.teacher) == own == unpack(model.teacher_fingerprint)
 
 
-def test_a_checkpoint_without_fingerprint_loads_as_of_no_trained_teacher():
-    first = {k: v for k, v in after_training().state_dict().items() if k != "teacher_fingerprint"}
-    model = build()
-    model.load_state_dict(first)
-    assert unpack(model.teacher_fingerprint) == 0 and not model.has_trained_teacher
-
-
 def test_an_update_without_an_objective_trains_no_teacher():
     from fairseq_smt.models.smt_lm import SmtLanguageModel, SmtLanguageModelConfig
 
@@ -132,15 +124,3 @@ def test_an_average_of_students_of_one_frozen_teacher_keeps_its_fingerprint():
     model = build(train="rnn")
     model.load_state_dict(averaged(students))
     assert written(model) == written(smt)
-
-
-def test_checkpoints_with_fingerprints_of_one_number_load():
-    smt = after_training()
-    before = smt.state_dict()
-    before |= {name: torch.tensor(unpack(before[name])) for name in ("vocabulary", "teacher_fingerprint")}
-    model = build(train="rnn")
-    model.load_state_dict(before)
-    assert model.has_trained_teacher and written(model) == written(smt)
-    before["vocabulary"] += 1
-    with pytest.raises(ConfigurationError, match="trained with another dictionary"):
-        model.load_state_dict(before)

@@ -193,4 +193,4 @@ def test_flags_and_an_objective_are_made_from_one_another():
     kinds = get_type_hints(Config)["kind"]
     made = from_flags(Objective, Config(kind=kinds.b, warm_passes=3, seed=4))
     assert made == Objective("b", 3, 4) and type(made.kind) is str
-    assert from_flags(Objective, Namespace(warm_passes=3)) == Objective(passes=3)  # of before there were other flags
+    assert from_flags(Objective, Namespace(warm_passes=3)) == Objective(passes=3)
