@@ -10,11 +10,16 @@ def fairseq_files() -> tuple[type, ModuleType]:
     """fairseq's `Dictionary` and its module `indexed_dataset`, without the remarks that it makes on import.
 
     Raises:
-        ConfigurationError: when fairseq is not installed.
+        ConfigurationError: when fairseq is not installed, or gets no shared memory.
     """
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     try:
         from fairseq.data import Dictionary, indexed_dataset
+    except OSError as error:  # of the semaphore that fairseq makes when it is imported
+        raise ConfigurationError(
+            f"fairseq gets no shared memory from the system ({error.strerror}): make room in /dev/shm, or mount it so "
+            "that it can be written."
+        ) from error
     except ModuleNotFoundError as error:
         if error.name != "fairseq":
             raise

@@ -28,7 +28,9 @@ def ordered(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) 
         yield from map(function, tasks)
         return
     fork = multiprocessing.get_context("fork")
-    with _starting(workers, "shared memory"):  # of the semaphores of its queues
+    with _starting(
+        workers, "shared memory", ", and make room in /dev/shm or mount it to be written"
+    ):  # of the semaphores of its queues
         pool = ProcessPoolExecutor(workers, fork, initializer=_begin, initargs=(function,))
     with _starting(workers, "more processes"):
         pool.submit(int)  # the first task starts all processes
@@ -48,7 +50,7 @@ def ordered(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) 
 
 
 @contextmanager
-def _starting(workers: int, what: str) -> Iterator[None]:
+def _starting(workers: int, what: str, remedy: str = "") -> Iterator[None]:
     earlier = multiprocessing.active_children()
     try:
         yield
@@ -60,7 +62,7 @@ def _starting(workers: int, what: str) -> Iterator[None]:
                 process.close()
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"--workers {workers} gets no {what} from the system ({reason}): give --workers 1, which needs none."
+            f"--workers {workers} gets no {what} from the system ({reason}): give --workers 1{remedy}."
         ) from error
 
 

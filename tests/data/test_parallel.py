@@ -1,5 +1,6 @@
 """Several processes: results in order, a bounded number ahead, and failures that reach the caller."""
 
+import builtins
 import errno
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ from unittest import mock
 import pytest
 
 from fairseq_smt.core.errors import ConfigurationError, require
+from fairseq_smt.data.fairseq_files import fairseq_files
 from fairseq_smt.data.parallel import ordered
 from fairseq_smt.data.preparation import Settings, prepare
 from fairseq_smt.data.splits import split_by_share
@@ -79,3 +81,17 @@ def test_a_system_that_starts_no_processes_is_told_and_none_is_left(tmp_path, mo
 def test_a_number_of_processes_that_no_system_has():
     with pytest.raises(ConfigurationError, match="^--workers 1000000000000 gets no"):
         list(ordered(str, range(9), 10**12))
+
+
+def test_fairseq_needs_shared_memory_itself(monkeypatch):
+    """A remedy that works: no flag avoids the semaphore that fairseq makes when it is imported."""
+
+    def refuse(name, *rest, **kwargs):
+        if name == "fairseq.data":
+            raise OSError(errno.EROFS, "Read-only file system")
+        return plain(name, *rest, **kwargs)
+
+    plain = builtins.__import__
+    monkeypatch.setattr("builtins.__import__", refuse)
+    with pytest.raises(ConfigurationError, match=r"^fairseq gets no shared memory .*: make room in /dev/shm"):
+        fairseq_files()
