@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import itertools
 import multiprocessing
 import os
 import signal
@@ -63,7 +64,8 @@ SYSTEM = {
 def refuse(monkeypatch, what: str, after: int = 0) -> str:
     """Let the system refuse a thing after some; returns its words."""
     owner, name, error = SYSTEM[what]
-    given = mock.Mock(side_effect=[mock.DEFAULT] * after + [error], wraps=getattr(owner, name))
+    effects = itertools.chain([mock.DEFAULT] * after, itertools.repeat(error))  # tqdm swallows one
+    given = mock.Mock(side_effect=effects, wraps=getattr(owner, name))
     monkeypatch.setattr(owner, name, lambda *args, **kwargs: given(*args, **kwargs))
     return getattr(error, "strerror", None) or str(error)
 
