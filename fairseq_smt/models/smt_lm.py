@@ -7,6 +7,7 @@ import torch
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel, register_model
 
+import fairseq_smt
 from fairseq_smt.compat.checkpoints import the_checkpoint
 from fairseq_smt.core.cells import CELLS
 from fairseq_smt.core.compilation import compile_parts
@@ -99,6 +100,7 @@ class SmtLanguageModel(BaseFairseqModel):
     @classmethod
     def from_pretrained(cls, model_name_or_path, checkpoint_file="model.pt", data_name_or_path=".", **kwargs):
         """fairseq's hub interface, whose texts are those of DATA's vocabulary unless `bpe` names another encoder."""
+        fairseq_smt.register()  # the checkpoint's task
         fixed = {"label_cache": ""}
         hub = super().from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **fixed | kwargs)
         vocabulary = getattr(hub.task, "vocabulary", None)

@@ -1,7 +1,5 @@
 """Cells, the sequential rollout and the recurrent language model."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -311,17 +309,6 @@ def test_save_load_roundtrip(name, readout_hidden, tmp_path):
     model.save(tmp_path / "model.safetensors")
     loaded = RecurrentLanguageModel.load(tmp_path / "model.safetensors")
     assert loaded.sizes == model.sizes and loaded.vocabulary == model.vocabulary
-    assert torch.equal(loaded(make_tokens())[0], model(make_tokens())[0])
-
-
-def test_a_file_of_the_first_version_loads(tmp_path):
-    """Its header holds some sizes under other names."""
-    model, path = make_model("gru", readout_hidden=5), str(tmp_path / "model.safetensors")
-    before = dict(vocabulary=V, memory_tokens=K, memory_width=D, cell="gru", hidden=16, layers=2, heads=2)
-    header = json.dumps(before | {"readout_hidden": 5})
-    save_file(model.state_dict(), path, metadata={"recurrent_language_model": header})
-    loaded = RecurrentLanguageModel.load(path)
-    assert loaded.sizes == model.sizes
     assert torch.equal(loaded(make_tokens())[0], model(make_tokens())[0])
 
 
