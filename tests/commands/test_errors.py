@@ -59,6 +59,7 @@ def test_checkpoint_of_another_model(data, tmp_path):
         "--decoder-layers",
         1,
     ]
+    stock += ["--data-buffer-size", 0]  # its thread may abort the process, which the plugin prevents
     stock += ["--decoder-attention-heads", 2, "--tokens-per-sample", 32, "--max-update", 1, "--batch-size", 2, "--cpu"]
     run(
         "fairseq-train",
